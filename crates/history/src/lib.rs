@@ -110,7 +110,7 @@ pub use carried_metadata::{CarriedMetadata, revert_items};
 pub use context_tail::ContextTail;
 pub use context_window::ContextWindowTracker;
 pub use inherited_prefix::{InheritedPrefix, PrefixEnd};
-pub use line_prefilter::{has_no_activity, has_no_later_metadata, has_no_metadata, is_never_shown};
+pub use line_prefilter::{has_no_activity, has_no_later_metadata, has_no_metadata, has_no_turn_state, is_never_shown};
 pub use metadata_fold::MetadataFold;
 pub use metadata_items::{metadata_items, name_change};
 pub use persistence_policy::is_persisted;

@@ -14,6 +14,10 @@ const KINDS_WITHOUT_ACTIVITY: [&[u8]; 4] =
 /// How many bytes of a line are searched for its kind. Time and ordinal come before it and are shorter.
 const MAX_BYTES_TO_KIND: usize = 96;
 
+/// The events that change the state of a turn: when it begins and ends, and with which error.
+const EVENTS_OF_TURN_STATE: [&[u8]; 6] =
+    [b"task_started\"", b"turn_started\"", b"task_complete\"", b"turn_complete\"", b"turn_aborted\"", b"error\""];
+
 /// Maximum length of the text of a timestamp.
 const MAX_TIME_BYTES: usize = 40;
 
@@ -58,9 +62,37 @@ fn is_of_kind(line: &[u8], kinds: &[&[u8]]) -> bool {
 #[must_use]
 pub fn is_never_shown(line: &[u8]) -> bool {
     const KINDS_NEVER_SHOWN: [&[u8]; 3] = [b"turn_context\",", b"world_state\",", b"token_usage_record\","];
-    let Some(rest) = line.strip_prefix(TIME) else { return false };
-    let Some(time_end) = rest.iter().take(MAX_TIME_BYTES).position(|byte| *byte == b'"') else { return false };
-    let Some(rest) = rest[time_end + 1..].strip_prefix(b",") else { return false };
+    let Some(kind) = kind_and_rest(line) else { return false };
+    KINDS_NEVER_SHOWN.iter().any(|known| kind.starts_with(known))
+}
+
+/// Returns whether a line says nothing of the state of its turn, by the first bytes of its envelope: when it began and ended, how, and
+/// with which error. When in doubt, it may say something.
+#[must_use]
+pub fn has_no_turn_state(line: &[u8]) -> bool {
+    const PAYLOAD: &[u8] = b"event_msg\",\"payload\":{\"type\":\"";
+    let Some(kind) = kind_and_rest(line) else { return false };
+    match kind.strip_prefix(PAYLOAD) {
+        Some(event) => !EVENTS_OF_TURN_STATE.iter().any(|known| event.starts_with(known)),
+        // The kind of the event is anywhere in it, if not first. As a value, it is behind a colon.
+        None if kind.starts_with(b"event_msg\"") => {
+            let is_value = |at: &usize| line[..*at].trim_ascii_end().ends_with(b":");
+            let has = |known: &[u8]| {
+                let quoted = [b"\"", known].concat();
+                memchr::memmem::find_iter(line, &quoted).any(|at| is_value(&at))
+            };
+            // A letter of the kind can be an escape.
+            memchr::memmem::find(line, b"\\u").is_none() && !EVENTS_OF_TURN_STATE.iter().any(|known| has(known))
+        }
+        None => true,
+    }
+}
+
+/// Returns the kind of a line, without its first quotation mark, and what follows it. `None` if the envelope is spelt in an unusual way.
+fn kind_and_rest(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(TIME)?;
+    let time_end = rest.iter().take(MAX_TIME_BYTES).position(|byte| *byte == b'"')?;
+    let rest = rest[time_end + 1..].strip_prefix(b",")?;
     // After the time, only an ordinal may come before the type.
     let rest = match rest.strip_prefix(b"\"ordinal\":") {
         Some(number) => {
@@ -69,5 +101,30 @@ pub fn is_never_shown(line: &[u8]) -> bool {
         }
         None => rest,
     };
-    rest.strip_prefix(TYPE).is_some_and(|kind| KINDS_NEVER_SHOWN.iter().any(|known| kind.starts_with(known)))
+    rest.strip_prefix(TYPE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_no_turn_state;
+
+    #[test]
+    fn only_lines_that_say_nothing_of_the_state_are_passed_over() {
+        let line = |kind: &str, payload: &str| {
+            format!(r#"{{"timestamp":"2026-11-21T09:08:56.705Z","ordinal":7,"type":"{kind}","payload":{payload}}}"#)
+        };
+        for kind in ["task_started", "turn_started", "task_complete", "turn_complete", "turn_aborted", "error"] {
+            for payload in [format!(r#"{{"type":"{kind}"}}"#), format!(r#"{{"turn_id":"a", "type": "{kind}"}}"#)] {
+                assert!(!has_no_turn_state(line("event_msg", &payload).as_bytes()), "{payload}");
+            }
+        }
+        for payload in [r#"{"type":"item_completed","item":{}}"#, r#"{"item":{"error":null},"type":"item_completed"}"#]
+        {
+            assert!(has_no_turn_state(line("event_msg", payload).as_bytes()), "{payload}");
+        }
+        assert!(has_no_turn_state(line("response_item", r#"{"type":"error"}"#).as_bytes()));
+        // In doubt, a line may say something.
+        assert!(!has_no_turn_state(br#"{"type":"response_item"}"#));
+        assert!(!has_no_turn_state(line("event_msg", r#"{"a":1,"type":"\u0065rror"}"#).as_bytes()));
+    }
 }

@@ -16,4 +16,4 @@ mod rows;
 
 pub use indexer::{TurnIndexer, TurnRows, TurnSink};
 pub use reading::TurnReading;
-pub use rows::{BytePosition, ItemBytes, ItemRow, TurnResumePoint, TurnRow};
+pub use rows::{BytePosition, ItemBytes, ItemNumber, ItemRow, TurnResumePoint, TurnRow};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{ItemId, Timestamp, TurnId};
+use crate::{ItemId, ItemPosition, Timestamp, TurnId};
 
 /// The state of one step of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -268,4 +268,10 @@ pub struct TurnItemEntry {
     pub turn_id: TurnId,
     /// The item.
     pub item: TurnItem,
+    /// Where it is among the items of the thread.
+    #[serde(skip)]
+    pub position: ItemPosition,
+    /// The line with which it begins, as a position like those of [`Turn::lines`](crate::Turn::lines).
+    #[serde(skip)]
+    pub line: u64,
 }

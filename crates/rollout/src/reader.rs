@@ -17,7 +17,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use selvedge_protocol::log::{DamageKind, DamagedRange, Entry, MAX_LINE_BYTES, split_line};
+use selvedge_protocol::log::{DamageKind, DamagedRange, Entry, MAX_LINE_BYTES, ShortTexts, split_line};
 
 use crate::error::{IoContext, Result, RolloutError};
 use crate::files::decoder::open_decoder;
@@ -110,6 +110,14 @@ impl RolloutReader {
     #[must_use]
     pub fn skipping(mut self, skip: fn(&[u8]) -> bool) -> Self {
         self.set_skip(skip);
+        self
+    }
+
+    /// Shortens the texts of the lines of more than `max` bytes to their beginning and their end ([`ShortTexts`]), so that the memory does
+    /// not depend on their length. The ranges of entries are then not those of the file.
+    #[must_use]
+    pub fn shortening(mut self, max: usize) -> Self {
+        self.source = Box::new(ShortTexts::new(self.source, max));
         self
     }
 

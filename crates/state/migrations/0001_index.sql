@@ -79,7 +79,7 @@ CREATE TABLE turns (
     next_item  INTEGER NOT NULL,                   -- number of its first item that the log gives no id
     paginated  INTEGER NOT NULL,
     is_self_contained INTEGER NOT NULL,            -- whether its lines alone tell it
-    items      BLOB    NOT NULL,                   -- for each item the line and the bytes, packed
+    items      BLOB    NOT NULL,                   -- for each item the line, the number and the bytes, packed
     PRIMARY KEY (thread_id, place)
 ) STRICT, WITHOUT ROWID;
 

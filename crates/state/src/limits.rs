@@ -59,6 +59,16 @@ pub(crate) const PAGE_ROUNDS: usize = 4;
 /// How many bytes behind the indexed ones a page of turns reads. An update has to read more than that.
 pub(crate) const MAX_APPENDED_BYTES: u64 = 16 << 20;
 
+/// How many bytes of texts a turn may have if its reader does not need long texts. In a turn with more items, the texts become shorter.
+pub(crate) const SHORTENED_TURN_BYTES: usize = 16 << 20;
+
+/// The longest text that is read of a turn whose items nobody asks for, if they have to be read to know its state. Shorter ones would cost less
+/// memory; messages are recognized by their texts, and must not differ.
+pub(crate) const MAX_STATE_TEXT: usize = 32 << 10;
+
+/// How many times as many items a turn has to have as are read of it, so that they are read one by one.
+pub(crate) const SINGLE_READS: usize = 4;
+
 /// How many of the most recently changed files a refresh stats. Logs grow where they grew last; every further file makes each
 /// refresh slower, and a change that this misses is found by the next update.
 pub(crate) const HOT_FILES: i64 = 64;

@@ -1,9 +1,13 @@
 //! One thread's log as the index knows it: selects turns by the index, and reads them from the files.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+
 use selvedge_history::{TurnProjection, apply_view};
 use selvedge_protocol::log::Entry;
 use selvedge_protocol::{
-    Cursor, ItemPosition, ItemsView, Page, PageWindow, SortDirection, ThreadId, Turn, TurnId, TurnSelector,
+    Cursor, ItemPosition, ItemsView, Page, PageWindow, SortDirection, ThreadId, Turn, TurnId, TurnItem, TurnItemEntry,
+    TurnSelector,
 };
 use selvedge_rollout::RolloutReader;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
@@ -11,11 +15,11 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use crate::error::Result;
 use crate::index::StateIndex;
 use crate::indexed_file::{FileChange, IndexedFile, IndexedPart};
-use crate::limits::MAX_APPENDED_BYTES;
+use crate::limits::{MAX_APPENDED_BYTES, SINGLE_READS};
 use crate::sql::{signed, unsigned};
-use crate::turn_reader::read_turn;
+use crate::turn_reader::{read_item, read_turn, read_turn_state};
 use crate::turn_rows::{TURN_COLUMNS, read_turn_row};
-use selvedge_history::turn_index::{TurnResumePoint, TurnRow};
+use selvedge_history::turn_index::{ItemBytes, TurnResumePoint, TurnRow};
 
 /// How many turns a page of items selects at a time.
 const TURNS: usize = 64;
@@ -190,22 +194,85 @@ impl ThreadLog {
         Ok(if self.appended.is_some() { LogReading::Extended(self) } else { LogReading::Complete(None) })
     }
 
+    /// Returns the path of a part. `None` if one of the files has changed.
+    pub(crate) fn unchanged_path(&self, part: usize) -> Option<PathBuf> {
+        let is_unchanged = self.parts.iter().all(|part| part.file.change() == FileChange::None);
+        self.parts.get(part).filter(|_| is_unchanged).map(|part| part.file.path.clone())
+    }
+
     /// Reads turns, and reduces each to what the view shows. `None` if one of them cannot be read from its lines.
-    pub(crate) fn read_turns(&self, selected: Vec<PageTurn>, view: ItemsView) -> Result<Option<Vec<Turn>>> {
+    pub(crate) fn read_turns(
+        &self,
+        selected: Vec<PageTurn>,
+        view: ItemsView,
+        max_text: Option<usize>,
+    ) -> Result<Option<Vec<Turn>>> {
         let mut turns = Vec::with_capacity(selected.len());
         for selected in selected {
             let mut turn = match selected {
                 PageTurn::Appended(_, turn) => *turn,
-                PageTurn::Indexed(row) => match read_turn(&self.parts, &row, self.is_live)? {
-                    Some(turn) => turn,
-                    None => return Ok(None),
-                },
+                PageTurn::Indexed(row) => {
+                    let turn = match view {
+                        ItemsView::None => read_turn_state(&self.parts, &row, self.is_live)?,
+                        _ => read_turn(&self.parts, &row, self.is_live, max_text)?,
+                    };
+                    let Some(turn) = turn else { return Ok(None) };
+                    turn
+                }
             };
             // One by one: all items of many turns take far more memory than what is shown of them.
             apply_view(&mut turn, view);
             turns.push(turn);
         }
         Ok(Some(turns))
+    }
+
+    /// Reads the items with these indexes of a turn, in the given order. `None` if they cannot be read from its lines.
+    pub(crate) fn read_items(
+        &self,
+        turn: PageTurn,
+        indexes: &[usize],
+        max_text: Option<usize>,
+    ) -> Result<Option<Vec<TurnItemEntry>>> {
+        let turn_index = turn.turn_index();
+        let entry = |turn_id: &TurnId, index: usize, item: TurnItem, line: u64| {
+            let position = ItemPosition { turn: turn_index, item: index as u64 };
+            TurnItemEntry { turn_id: turn_id.clone(), item, position, line }
+        };
+        let row = match turn {
+            // A few items of many, each with lines of its own: the others need not be read.
+            PageTurn::Indexed(row) if row.items.len() > SINGLE_READS * indexes.len() && row.is_self_contained => row,
+            turn => {
+                let turn = self.read_turns(vec![turn], ItemsView::Full, max_text)?.and_then(|mut turns| turns.pop());
+                let Some(turn) = turn else { return Ok(None) };
+                // An item can be large, so that it is moved out of its turn and not cloned.
+                let mut items: Vec<Option<TurnItem>> = turn.items.into_iter().map(Some).collect();
+                let take = |index: &usize| {
+                    let line = *turn.item_positions.get(*index)?;
+                    Some(entry(&turn.id, *index, items.get_mut(*index)?.take()?, line))
+                };
+                return Ok(indexes.iter().map(take).collect());
+            }
+        };
+        // Those that depend on other lines of the turn are read with it, once for all.
+        let is_dependent = |index: &&usize| row.items.get(**index).is_some_and(|item| item.from == ItemBytes::Turn);
+        let mut dependent = HashMap::new();
+        if indexes.iter().any(|index| is_dependent(&index)) {
+            let Some(turn) = read_turn(&self.parts, &row, self.is_live, max_text)? else { return Ok(None) };
+            let mut items: Vec<Option<TurnItem>> = turn.items.into_iter().map(Some).collect();
+            let found = indexes.iter().filter(is_dependent);
+            dependent.extend(found.filter_map(|index| Some((*index, items.get_mut(*index)?.take()?))));
+        }
+        let mut entries = Vec::with_capacity(indexes.len());
+        for index in indexes {
+            let item = match dependent.remove(index) {
+                Some(item) => Some(item),
+                None => read_item(&self.parts, &row, *index as u64, max_text)?,
+            };
+            let (Some(item), Some(item_row)) = (item, row.items.get(*index)) else { return Ok(None) };
+            entries.push(entry(&row.id, *index, item, row.lines.start + item_row.line));
+        }
+        Ok(Some(entries))
     }
 
     /// Reads the turns from the resume point on. `None` if the lines change earlier turns.

@@ -2,20 +2,28 @@
 
 use std::ops::Range;
 
-use selvedge_history::{TurnProjection, TurnRestart, is_never_shown};
+use selvedge_history::{TurnProjection, TurnRestart, has_no_turn_state, is_never_shown};
 use selvedge_protocol::log::Entry;
 use selvedge_protocol::{HistoryMode, Turn, TurnItem};
 use selvedge_rollout::RolloutReader;
 
 use crate::error::Result;
 use crate::indexed_file::IndexedPart;
+use crate::limits::{MAX_STATE_TEXT, SHORTENED_TURN_BYTES};
 use selvedge_history::turn_index::{BytePosition, ItemBytes, TurnReading, TurnRow};
 
-/// Reads a turn from its lines. `None` if it cannot be read from them alone, or if the lines are not those that were indexed.
-pub(crate) fn read_turn(parts: &[IndexedPart], row: &TurnRow, is_live: bool) -> Result<Option<Turn>> {
+/// Reads a turn from its lines. `None` if it cannot be read from them alone, or if the lines are not those that were indexed. Texts of
+/// more than `max_text` bytes are shortened, so that memory does not depend on their length.
+pub(crate) fn read_turn(
+    parts: &[IndexedPart],
+    row: &TurnRow,
+    is_live: bool,
+    max_text: Option<usize>,
+) -> Result<Option<Turn>> {
     let Some(mut reading) = TurnReading::new(row, is_live) else { return Ok(None) };
+    let max_text = max_text.map(|max_text| max_text.min(SHORTENED_TURN_BYTES / row.items.len().max(1)));
     for (part, range) in ranges(parts, row.start, row.end) {
-        for entry in RolloutReader::open_range(&part.file.path, range)?.skipping(is_never_shown) {
+        for entry in open(part, range, max_text)?.skipping(is_never_shown) {
             if let Entry::Line(record) = entry? {
                 reading.push(&record.line);
             }
@@ -24,14 +32,51 @@ pub(crate) fn read_turn(parts: &[IndexedPart], row: &TurnRow, is_live: bool) -> 
     Ok(reading.finish())
 }
 
-/// Reads an item from its lines, or with its whole turn if need be. `None` if it cannot be read from them.
-pub(crate) fn read_item(parts: &[IndexedPart], row: &TurnRow, item: u64) -> Result<Option<TurnItem>> {
+/// Reads a turn without its items. The lines of items are passed over, so memory does not depend on them. `None` as for [`read_turn`].
+pub(crate) fn read_turn_state(parts: &[IndexedPart], row: &TurnRow, is_live: bool) -> Result<Option<Turn>> {
+    let Some(mut reading) = TurnReading::without_items(row, is_live) else { return Ok(None) };
+    for (part, range) in ranges(parts, row.start, row.end) {
+        for entry in open(part, range, None)?.skipping(has_no_turn_state) {
+            if let Entry::Line(record) = entry? {
+                reading.push(&record.line);
+            }
+        }
+    }
+    if let Some(turn) = reading.finish() {
+        return Ok(Some(turn));
+    }
+    // No event has begun the turn, so that its first line does.
+    let turn = read_turn(parts, row, is_live, Some(MAX_STATE_TEXT))?;
+    Ok(turn.map(|mut turn| {
+        turn.items.clear();
+        turn.item_positions.clear();
+        turn
+    }))
+}
+
+fn open(part: &IndexedPart, range: Range<u64>, max_text: Option<usize>) -> Result<RolloutReader> {
+    let reader = RolloutReader::open_range(&part.file.path, range)?;
+    Ok(match max_text {
+        Some(max_text) => reader.shortening(max_text),
+        None => reader,
+    })
+}
+
+/// Reads an item from its lines, or with its whole turn if need be. `None` if it cannot be read from them. Texts are shortened as by
+/// [`read_turn`].
+pub(crate) fn read_item(
+    parts: &[IndexedPart],
+    row: &TurnRow,
+    item: u64,
+    max_text: Option<usize>,
+) -> Result<Option<TurnItem>> {
     let Ok(index) = usize::try_from(item) else { return Ok(None) };
     let Some(item) = row.items.get(index) else { return Ok(None) };
+    let number = item.number;
     let (offset, len, paginated) = match item.from {
         ItemBytes::Own { offset, len, paginated } => (offset, len, paginated),
         ItemBytes::Turn => {
-            let turn = read_turn(parts, row, false)?;
+            let turn = read_turn(parts, row, false, max_text)?;
             return Ok(turn.and_then(|turn| turn.items.into_iter().nth(index)));
         }
     };
@@ -41,7 +86,7 @@ pub(crate) fn read_item(parts: &[IndexedPart], row: &TurnRow, item: u64) -> Resu
     let restart = TurnRestart { position, mode, ..row.restart() };
     let mut turns = TurnProjection::at_item(row.id.clone(), restart);
     let start = row.start.byte + offset;
-    for entry in RolloutReader::open_range(&part.file.path, start..start + len)? {
+    for entry in open(part, start..start + len, max_text)? {
         if let Entry::Line(record) = entry? {
             turns.push(position, &record.line);
             position += 1;
@@ -49,7 +94,11 @@ pub(crate) fn read_item(parts: &[IndexedPart], row: &TurnRow, item: u64) -> Resu
     }
     // Lines of other items may be in between. The requested item comes first.
     let first = turns.finish().into_iter().next();
-    Ok(first.and_then(|turn| turn.items.into_iter().next()))
+    Ok(first.and_then(|turn| turn.items.into_iter().next()).map(|mut item| {
+        // Alone, it does not know how many items before it have a number.
+        item.id = number.id(row.turn_index).unwrap_or(item.id);
+        item
+    }))
 }
 
 /// Returns the byte ranges between two positions, one for each part: the end of the first part, whole parts, and the beginning

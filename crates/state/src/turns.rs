@@ -1,7 +1,11 @@
 //! Pages of turns and items, read from the bytes of the log that the index names.
 
+use std::path::PathBuf;
+
+use selvedge_history::turn_index::BytePosition;
 use selvedge_protocol::{
-    ItemPosition, ItemQuery, ItemsView, Page, PageWindow, Turn, TurnId, TurnItem, TurnItemEntry, TurnQuery, check_limit,
+    ItemPosition, ItemQuery, Page, PageWindow, SortDirection, ThreadId, Turn, TurnId, TurnItemEntry, TurnQuery,
+    check_limit,
 };
 use sqlx::Connection;
 
@@ -9,7 +13,7 @@ use crate::blocking::blocking;
 use crate::error::Result;
 use crate::index::StateIndex;
 use crate::limits::PAGE_ROUNDS;
-use crate::thread_log::{ItemSelection, LogReading, SelectedItem, ThreadLog};
+use crate::thread_log::{ItemSelection, LogReading, PageTurn, SelectedItem, ThreadLog, TurnChoice};
 
 // Both queries run in rounds:
 //
@@ -39,7 +43,7 @@ impl StateIndex {
     pub async fn list_turns(&self, query: &TurnQuery, is_live: bool) -> Result<Option<Page<Turn>>> {
         check_limit(query.limit)?;
         let window = PageWindow::new(query.direction, query.cursor.as_ref())?;
-        let view = query.items_view;
+        let (view, max_text) = (query.items_view, query.max_text);
         let mut extended = None;
         for _ in 0..PAGE_ROUNDS {
             let mut connection = self.database.readers.acquire().await?;
@@ -54,7 +58,7 @@ impl StateIndex {
             drop(connection);
             let Page { items: turns, next_cursor } =
                 Page::first_of(turns, query.limit, |last| window.cursor_after(last.turn_index()));
-            match blocking(move || log.read(|log| log.read_turns(turns, view))).await? {
+            match blocking(move || log.read(|log| log.read_turns(turns, view, max_text))).await? {
                 LogReading::Complete(turns) => return Ok(turns.map(|items| Page { items, next_cursor })),
                 LogReading::Extended(log) => extended = Some(log),
             }
@@ -81,27 +85,49 @@ impl StateIndex {
                 log.select_items(&mut transaction, &window, query.limit, choice).await?;
             drop(transaction);
             drop(connection);
-            match blocking(move || log.read(|log| log.read_turns(turns, ItemsView::Full))).await? {
-                LogReading::Complete(turns) => {
-                    let items = turns.and_then(|turns| take_items(turns, &items));
-                    return Ok(items.map(|items| Page { items, next_cursor }));
-                }
+            let max_text = query.max_text;
+            match blocking(move || log.read(|log| read_selected(log, turns, &items, max_text))).await? {
+                LogReading::Complete(items) => return Ok(items.map(|items| Page { items, next_cursor })),
                 LogReading::Extended(log) => extended = Some(log),
             }
         }
         Ok(None)
     }
+
+    /// Returns where the newest turn with this id begins: the file, the index of the file among those of the history, oldest first, and
+    /// the byte in it. `None` if the index does not know the turn, or if a file of the thread has changed since the last update.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn turn_start(&self, thread_id: ThreadId, turn_id: &TurnId) -> Result<Option<(PathBuf, BytePosition)>> {
+        let mut connection = self.database.readers.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let Some(log) = ThreadLog::load(self, &mut transaction, thread_id, false, None).await? else { return Ok(None) };
+        let newest = PageWindow { direction: SortDirection::Descending, bound: None };
+        let found = log.select_turns(&mut transaction, &newest, 1, TurnChoice::Id(turn_id)).await?;
+        drop(transaction);
+        drop(connection);
+        let Some(PageTurn::Indexed(row)) = found.into_iter().next() else { return Ok(None) };
+        blocking(move || Ok(log.unchanged_path(row.start.part).map(|path| (path, row.start)))).await
+    }
 }
 
-/// Takes the selected items out of their turns. `None` if a turn has no such item.
-fn take_items(turns: Vec<Turn>, selected: &[SelectedItem]) -> Option<Vec<TurnItemEntry>> {
-    // An item can be large, so that it is moved out of its turn and not cloned.
-    let mut turns: Vec<(TurnId, Vec<Option<TurnItem>>)> =
-        turns.into_iter().map(|turn| (turn.id, turn.items.into_iter().map(Some).collect())).collect();
-    let entry = |selected: &SelectedItem| {
-        let (turn_id, items) = turns.get_mut(selected.turn)?;
-        let index = usize::try_from(ItemPosition::of(selected.position).item).ok()?;
-        Some(TurnItemEntry { turn_id: turn_id.clone(), item: items.get_mut(index)?.take()? })
-    };
-    selected.iter().map(entry).collect()
+/// Reads the selected items of these turns. `None` if a turn has no such item.
+fn read_selected(
+    log: &ThreadLog,
+    turns: Vec<PageTurn>,
+    selected: &[SelectedItem],
+    max_text: Option<usize>,
+) -> Result<Option<Vec<TurnItemEntry>>> {
+    let mut entries = Vec::with_capacity(selected.len());
+    let mut of_turns = selected.chunk_by(|one, next| one.turn == next.turn).peekable();
+    for (number, turn) in turns.into_iter().enumerate() {
+        // Turns can be without items.
+        let Some(items) = of_turns.next_if(|items| items[0].turn == number) else { continue };
+        let index = |selected: &SelectedItem| usize::try_from(ItemPosition::of(selected.position).item).ok();
+        let Some(indexes) = items.iter().map(index).collect::<Option<Vec<usize>>>() else { return Ok(None) };
+        let Some(found) = log.read_items(turn, &indexes, max_text)? else { return Ok(None) };
+        entries.extend(found);
+    }
+    Ok(Some(entries))
 }

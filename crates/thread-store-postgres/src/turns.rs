@@ -399,7 +399,10 @@ pub(crate) fn item_page(lines: &StoredLines, query: &ItemQuery) -> Result<Page<T
         while let Some(position) = positions.next_if(|position| ItemPosition::of(*position).turn == *index) {
             let item = usize::try_from(ItemPosition::of(position).item).ok().and_then(|item| of_turn.get_mut(item));
             let item = item.and_then(Option::take).ok_or_else(|| lines.need_all())?;
-            items.push(TurnItemEntry { turn_id: turn.id.clone(), item });
+            let at = ItemPosition::of(position);
+            let line = usize::try_from(at.item).ok().and_then(|item| turn.item_positions.get(item)).copied();
+            let line = line.ok_or_else(|| lines.need_all())?;
+            items.push(TurnItemEntry { turn_id: turn.id.clone(), item, position: at, line });
         }
     }
     Ok(Page { items, next_cursor })

@@ -1,16 +1,17 @@
 //! Long texts shortened, for pages that must stay small.
 
 use selvedge_protocol::ItemContent;
+use selvedge_protocol::log::{bytes_left_out, shorten_text};
 use serde_json::Value;
 
 /// The longest image, as the text of its URL in bytes, that stays in a content that is shortened.
 pub const MAX_IMAGE_BYTES: usize = 2 << 20;
 
-/// Shortens each text of an item to `max_bytes`, and replaces images of more than [`MAX_IMAGE_BYTES`] with words. Returns how many
-/// bytes were removed.
+/// Shortens each text of an item of more than `max_bytes` to its beginning and its end, and replaces images of more than
+/// [`MAX_IMAGE_BYTES`] with words. Returns how many bytes are left out, those included that a store has left out before.
 ///
 /// A list or an object in a value of the log keeps all its members: of values, only their texts become shorter.
-pub fn cut_content(content: &mut ItemContent, max_bytes: usize) -> usize {
+pub fn cut_content(content: &mut ItemContent, max_bytes: usize) -> u64 {
     let mut cut = Cut { max_bytes, removed: 0 };
     match content {
         ItemContent::UserMessage { text, images, attachments, .. } => {
@@ -51,17 +52,12 @@ pub fn cut_content(content: &mut ItemContent, max_bytes: usize) -> usize {
 
 struct Cut {
     max_bytes: usize,
-    removed: usize,
+    removed: u64,
 }
 
 impl Cut {
     fn text(&mut self, text: &mut String) {
-        if text.len() > self.max_bytes {
-            let end = (0..=self.max_bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-            self.removed += text.len() - end;
-            text.truncate(end);
-            text.push('…');
-        }
+        self.removed += shorten_text(text, self.max_bytes);
     }
 
     fn value(&mut self, value: &mut Value) {
@@ -74,20 +70,21 @@ impl Cut {
     }
 
     fn image(&mut self, image: &mut Value) {
-        let bytes = longest_text(image);
-        if bytes > MAX_IMAGE_BYTES {
+        let longest = longest_text(image).unwrap_or_default();
+        let bytes = longest.len() as u64 + bytes_left_out(longest).unwrap_or_default();
+        if longest.len() > MAX_IMAGE_BYTES || bytes > longest.len() as u64 {
             self.removed += bytes;
             *image = Value::String(format!("of {bytes} bytes"));
         }
     }
 }
 
-fn longest_text(value: &Value) -> usize {
+fn longest_text(value: &Value) -> Option<&str> {
     match value {
-        Value::String(text) => text.len(),
-        Value::Array(values) => values.iter().map(longest_text).max().unwrap_or(0),
-        Value::Object(members) => members.values().map(longest_text).max().unwrap_or(0),
-        _ => 0,
+        Value::String(text) => Some(text),
+        Value::Array(values) => values.iter().filter_map(longest_text).max_by_key(|text| text.len()),
+        Value::Object(members) => members.values().filter_map(longest_text).max_by_key(|text| text.len()),
+        _ => None,
     }
 }
 
@@ -102,7 +99,12 @@ mod tests {
     fn long_texts_are_cut_between_letters() {
         let mut content = ItemContent::Plan { text: "é".repeat(10) };
         assert_eq!(cut_content(&mut content, 5), 16);
-        assert_eq!(content, ItemContent::Plan { text: "éé…".to_owned() });
+        assert_eq!(content, ItemContent::Plan { text: "é\n\n[… 16 bytes are not shown here …]\n\né".to_owned() });
+        // What was shortened once stays, and counts.
+        let mut content =
+            ItemContent::Plan { text: format!("{}\n\n[… 16 bytes are not shown here …]\n\n", "é".repeat(20)) };
+        let before = content.clone();
+        assert_eq!((cut_content(&mut content, 50), content), (16, before));
 
         let mut content = ItemContent::FileChange {
             status: ItemStatus::Completed,
@@ -118,7 +120,7 @@ mod tests {
         let images = vec![json!("data:image/png;base64,AAAA"), image];
         let mut content =
             ItemContent::UserMessage { text: String::new(), images, attachments: Vec::new(), client_id: None };
-        assert_eq!(cut_content(&mut content, 5), MAX_IMAGE_BYTES + 1);
+        assert_eq!(cut_content(&mut content, 5), MAX_IMAGE_BYTES as u64 + 1);
         let ItemContent::UserMessage { images, .. } = content else { return };
         assert_eq!(images, [json!("data:image/png;base64,AAAA"), json!(format!("of {} bytes", MAX_IMAGE_BYTES + 1))]);
     }

@@ -4,10 +4,9 @@
 //! second item of that turn, `turn-ID-item-2`. So a link to one stays valid while the thread grows.
 
 use std::collections::HashSet;
-use std::ops::Range;
 
 use maud::{Markup, html};
-use selvedge_protocol::{ItemContent, StoredThread, Timestamp, Turn, TurnItem};
+use selvedge_protocol::{ItemContent, StoredThread, Timestamp, Turn, TurnId, TurnItem};
 use serde_json::Value;
 
 use crate::highlight::highlighted;
@@ -81,10 +80,10 @@ pub fn facts(thread: &StoredThread) -> Markup {
     }
 }
 
-/// Returns the id of the element of a turn.
+/// Returns the id of the element of the turn with this id.
 #[must_use]
-pub fn anchor(turn: &Turn) -> String {
-    let id = turn.id.as_str();
+pub fn anchor(turn: &TurnId) -> String {
+    let id = turn.as_str();
     let is_plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if is_plain {
         return format!("turn-{id}");
@@ -104,7 +103,7 @@ impl TurnAnchors {
     /// Returns the id of the element of the next turn on the page: [`anchor`], unless another turn has that one. Then the position of
     /// its first line distinguishes it.
     pub fn next(&mut self, turn: &Turn) -> String {
-        let first = anchor(turn);
+        let first = anchor(&turn.id);
         let second = format!("{first}-start-{}", turn.lines.start);
         let others = (2..).map(|number| format!("{second}-{number}"));
         let mut all = [first, second.clone()].into_iter().chain(others);
@@ -117,37 +116,32 @@ impl TurnAnchors {
 pub struct TurnExtras<'a, F> {
     /// The id of the element of the turn, from [`TurnAnchors`].
     pub anchor: &'a str,
+    /// How many items of the turn are before the first one that is here.
+    pub first_item: u64,
     /// What stands before the first item.
     pub before_items: &'a Markup,
-    /// What stands at the end of the item with this index.
+    /// What stands at the end of the item with this index among those that are here.
     pub after_item: F,
-    /// The indexes of items that are left out.
-    pub left_out: Range<usize>,
-    /// What stands in their place.
-    pub in_their_place: &'a Markup,
+    /// What stands after the last item.
+    pub after_items: &'a Markup,
 }
 
 /// Renders a turn. `number` is its number in the thread, counted from 1, if it is known.
 #[must_use]
 pub fn turn(number: Option<u64>, turn: &Turn, parts: TranscriptParts) -> Markup {
-    turn_at(&anchor(turn), number, turn, parts)
+    turn_at(&anchor(&turn.id), number, turn, parts)
 }
 
 /// Renders a turn whose element has this id.
 pub(crate) fn turn_at(anchor: &str, number: Option<u64>, turn: &Turn, parts: TranscriptParts) -> Markup {
     let nothing = html! {};
-    let extras = TurnExtras {
-        anchor,
-        before_items: &nothing,
-        after_item: |_| html! {},
-        left_out: 0..0,
-        in_their_place: &nothing,
-    };
+    let extras =
+        TurnExtras { anchor, first_item: 0, before_items: &nothing, after_item: |_| html! {}, after_items: &nothing };
     turn_with(number, turn, parts, &extras)
 }
 
-/// Renders a turn with what a page adds to it. Its element has the position of its first line in the thread as `data-start`: this
-/// distinguishes turns with the same id.
+/// Renders a turn with what a page adds to it. Its element has the position of its first line in the thread as `data-start`, which
+/// distinguishes turns with the same id, its number as `data-number`, and as `data-first` how many items before those here are not here.
 #[must_use]
 pub fn turn_with<F: Fn(usize) -> Markup>(
     number: Option<u64>,
@@ -156,8 +150,9 @@ pub fn turn_with<F: Fn(usize) -> Markup>(
     extras: &TurnExtras<'_, F>,
 ) -> Markup {
     let anchor = extras.anchor;
+    let first_item = (extras.first_item > 0).then_some(extras.first_item);
     html! {
-        section.turn id=(anchor) data-start=(turn.lines.start) aria-labelledby={ (anchor) "-title" } {
+        section.turn id=(anchor) data-start=(turn.lines.start) data-number=[number] data-first=[first_item] aria-labelledby={ (anchor) "-title" } {
             header.turn-head {
                 h2 id={ (anchor) "-title" } { a href={ "#" (anchor) } { "Turn" @if let Some(number) = number { " " (number) } } }
                 @let state = turn_status(turn.status);
@@ -167,11 +162,11 @@ pub fn turn_with<F: Fn(usize) -> Markup>(
             }
             (extras.before_items)
             @for (index, item) in turn.items.iter().enumerate() {
-                @if index == extras.left_out.start && !extras.left_out.is_empty() { (extras.in_their_place) }
-                @if parts.contain(&item.content) && !extras.left_out.contains(&index) {
-                    (self::item(&item_anchor(anchor, index), item, parts, &(extras.after_item)(index)))
+                @if parts.contain(&item.content) {
+                    (self::item(&item_anchor(anchor, extras.first_item + index as u64), item, parts, &(extras.after_item)(index)))
                 }
             }
+            (extras.after_items)
             @if let Some(error) = &turn.error {
                 article.item.error { p.label { "error" } (output(&message_of(error), "")) }
             }
@@ -181,7 +176,7 @@ pub fn turn_with<F: Fn(usize) -> Markup>(
 
 /// Returns the id of the element of an item. `turn` is the id of the element of its turn, and `index` counts its items from 0.
 #[must_use]
-pub fn item_anchor(turn: &str, index: usize) -> String {
+pub fn item_anchor(turn: &str, index: u64) -> String {
     format!("{turn}-item-{}", index + 1)
 }
 

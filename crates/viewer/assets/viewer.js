@@ -53,10 +53,7 @@ const rendered = new WeakMap();
 
 // Makes a part of a page ready: one that came with the page, or later.
 function prepare(root) {
-  for (const turn of root.querySelectorAll(".turn")) {
-    rendered.set(turn, turn.outerHTML);
-    for (const child of turn.children) rendered.set(child, child.outerHTML);
-  }
+  for (const part of root.querySelectorAll(".turn, .turn > *, .item")) rendered.set(part, part.outerHTML);
   localTimes(root);
   copyButtons(root);
 }
@@ -69,20 +66,31 @@ function parsed(html) {
   return part.content;
 }
 
-// Several turns can have one id. Those that come later get another one, as TurnAnchors of the server does within a page.
-function distinct(content) {
+// Several turns can have one id. Those that come later get another one, as TurnAnchors of the server does within a page. `home` is the
+// turn to which items are added.
+function distinct(content, home) {
   for (const turn of content.querySelectorAll(".turn")) {
     if (!document.getElementById(turn.id)) continue;
     const id = turn.id, other = `${id}-start-${turn.dataset.start}`;
-    const rename = (text) => text.replace(id, other);
-    for (const each of [turn, ...turn.querySelectorAll("[id]")]) each.id = rename(each.id);
-    for (const each of turn.querySelectorAll(`a[href^="#${id}"]`)) each.setAttribute("href", rename(each.getAttribute("href")));
+    turn.id = other;
+    rename(turn, id, other);
     turn.setAttribute("aria-labelledby", `${other}-title`);
   }
+  const item = home && content.querySelector(".item");
+  if (item) rename(content, item.id.replace(ITEM_NUMBER, ""), home.id);
   return content;
 }
 
-// More turns when the reader comes near the place where they are missing. What the reader looks at stays where it is.
+// What the id of the element of an item ends with.
+const ITEM_NUMBER = /-item-(\d+)$/;
+
+function rename(root, id, other) {
+  if (id === other) return;
+  for (const each of root.querySelectorAll(`[id^="${id}"]`)) each.id = each.id.replace(id, other);
+  for (const each of root.querySelectorAll(`a[href^="#${id}"]`)) each.setAttribute("href", each.getAttribute("href").replace(id, other));
+}
+
+// More turns, or items of a long turn, when the reader comes near the place where they are missing. What the reader looks at stays where it is.
 const seen = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (entry.isIntersecting) load(entry.target);
@@ -93,10 +101,10 @@ async function load(link) {
   seen.unobserve(link);
   const answer = await fetch(link.href).catch(() => undefined);
   if (!answer?.ok) {
-    status.textContent = "These turns could not be loaded. Follow the link to try again.";
+    status.textContent = "This part could not be loaded. Follow the link to try again.";
     return;
   }
-  const content = distinct(parsed(await answer.text()));
+  const content = distinct(parsed(await answer.text()), link.closest(".turn"));
   const place = link.closest("p.more");
   const isOlder = link.dataset.more === "older";
   const links = [...content.querySelectorAll("a[data-more]")];
@@ -104,27 +112,28 @@ async function load(link) {
   place.replaceWith(content);
   if (isOlder) scrollTo(window.scrollY + document.documentElement.scrollHeight - before);
   for (const each of links) seen.observe(each);
-  // The newest turn is here now: from here on the page follows the thread.
-  if (!isOlder && links.length === 0 && !transcript.dataset.live) follow(`/threads/${transcript.dataset.thread}/live`);
+  // The newest item is here now: from here on the page follows the thread.
+  const isEnd = !isOlder && !document.querySelector("a[data-more=newer]");
+  if (isEnd && transcript && !transcript.dataset.live) follow(`/threads/${transcript.dataset.thread}/live`);
 }
 
 // A thread that is being written grows on the page. A page that is not seen does not follow it: a browser has few connections for
 // all of its pages.
 function follow(path) {
   transcript.dataset.live = path;
-  let events, number;
+  let events, place;
   const close = () => {
     events?.close();
     events = undefined;
   };
   const open = () => {
-    const from = number ? `/threads/${transcript.dataset.thread}/live?from=${number}` : path;
+    const from = place ? `/threads/${transcript.dataset.thread}/live?from=${place}` : path;
     events = new EventSource(from);
     events.addEventListener("open", () => { status.textContent = ""; });
     events.addEventListener("turns", (event) => {
-      number = event.lastEventId;
+      place = event.lastEventId;
       const atEnd = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 80;
-      const changes = [...parsed(event.data).children].filter(place);
+      const changes = [...parsed(event.data).children].filter(put);
       if (atEnd && changes.length > 0) scrollTo(document.documentElement.scrollHeight);
     });
     events.addEventListener("end", (event) => {
@@ -147,7 +156,7 @@ function follow(path) {
 }
 
 // Puts a turn where it was, or at the end. Returns whether that changes the page.
-function place(turn) {
+function put(turn) {
   const turns = document.getElementById("turns");
   const known = [...turns.querySelectorAll(".turn")].findLast((each) => each.dataset.start === turn.dataset.start);
   if (!known) {
@@ -159,6 +168,7 @@ function place(turn) {
   if (rendered.get(known) === rendered.get(turn)) return false;
   rendered.set(known, rendered.get(turn));
   // Only what has changed is replaced: what a reader has opened, marked or selected elsewhere stays.
+  if (turn.dataset.first || known.dataset.first) return putItems(known, turn);
   const children = [...turn.children];
   children.forEach((child, index) => {
     const old = known.children[index];
@@ -167,6 +177,32 @@ function place(turn) {
   });
   while (known.children.length > children.length) known.lastElementChild.remove();
   return true;
+}
+
+// Puts some items of a long turn where they belong. The other items stay, and so do the links that load more of them.
+function putItems(known, turn) {
+  rename(turn, turn.id, known.id);
+  const numberOf = (item) => Number(ITEM_NUMBER.exec(item.id)?.[1] ?? 0);
+  const items = new Map([...known.querySelectorAll(":scope > .item")].map((item) => [numberOf(item), item]));
+  let changed = false, last = [...items.values()].findLast(numberOf);
+  for (const child of [...turn.children]) {
+    const number = numberOf(child);
+    const old = child.matches("header") ? known.querySelector("header") : number ? items.get(number) : undefined;
+    if (old) {
+      if (rendered.get(old) === rendered.get(child)) continue;
+      replace(old, child);
+      if (old === last) last = child;
+    } else if (number && (!last || numberOf(last) < number)) {
+      if (last) last.after(child);
+      else known.append(child);
+      last = child;
+    } else if (child.matches(".item.error")) {
+      known.querySelector(":scope > .item.error")?.remove();
+      known.append(child);
+    } else continue;
+    changed = true;
+  }
+  return changed;
 }
 
 function replace(old, child) {
@@ -226,6 +262,8 @@ function move(by) {
     const below = all.findIndex((each) => each.getBoundingClientRect().top + window.scrollY > top);
     next = by > 0 ? (below < 0 ? all.length - 1 : below) : (below < 0 ? all.length : below) - 1;
   }
+  // Beyond the items of a long turn that are here are more of them: its beginning has its message, and so has the next turn.
+  if (!rows && !all[next] && goBeyond(by)) return;
   const target = all[Math.max(0, Math.min(all.length - 1, next))];
   if (!target) return;
   current?.classList.remove("current");
@@ -233,6 +271,29 @@ function move(by) {
   target.scrollIntoView({ block: rows ? "nearest" : "start", behavior: "instant" });
   if (!rows) target.tabIndex = -1;
   target.focus({ preventScroll: true });
+}
+
+// Goes to the nearest message of the user that is not on the page because only a part of a long turn is. Returns whether it goes.
+function goBeyond(by) {
+  const turns = [...document.querySelectorAll(".turn")];
+  const turn = by > 0 ? turns.at(-1) : turns[0];
+  const more = turn?.querySelector(`:scope > .more a[data-more=${by > 0 ? "newer" : "older"}]`);
+  if (!more || !turn.dataset.number) return false;
+  if (by > 0 && !document.querySelector("#turns > .more a[data-more=newer]")) return false;
+  const number = Number(turn.dataset.number) + (by > 0 ? 1 : 0);
+  location.assign(`/threads/${transcript.dataset.thread}?number=${number}&item=1#message`);
+  return true;
+}
+
+// Goes to the item that the address names. Only a script knows what is behind the #: an item that is not on the page has a page of its own.
+function goToItem() {
+  const hash = decodeURIComponent(location.hash.slice(1));
+  const target = document.getElementById(hash);
+  // A link to an item of a folded step opens it.
+  target?.querySelector("details")?.setAttribute("open", "");
+  const place = /^turn-([A-Za-z0-9-]+)-item-(\d+)$/.exec(hash);
+  const isTried = new URLSearchParams(location.search).get("item") === place?.[2];
+  if (place && !target && !isTried) location.replace(`?turn=${place[1]}&item=${place[2]}#${hash}`);
 }
 
 const dialog = document.getElementById("keys");
@@ -274,11 +335,13 @@ if (page) {
 }
 for (const input of document.querySelectorAll("input[data-instant]")) instant(input);
 for (const details of document.querySelectorAll("details.activity")) charts(details);
+for (const link of document.querySelectorAll("a[data-more]")) seen.observe(link);
 if (transcript) {
-  const isDeep = location.hash || new URLSearchParams(location.search).has("turn");
+  const query = new URLSearchParams(location.search), hash = decodeURIComponent(location.hash.slice(1));
+  const isDeep = hash || query.has("turn") || query.has("number");
   if (!isDeep) scrollTo(document.documentElement.scrollHeight);
-  // A link to an item of a folded step opens it.
-  document.getElementById(decodeURIComponent(location.hash.slice(1)))?.querySelector("details")?.setAttribute("open", "");
-  for (const link of document.querySelectorAll("a[data-more]")) seen.observe(link);
+  goToItem();
+  window.addEventListener("hashchange", goToItem);
+  if (hash === "message") move(1);
   if (transcript.dataset.live) follow(transcript.dataset.live);
 }

@@ -1,5 +1,5 @@
-//! Measures the viewer over a home of 10,000 threads of about 30 kB and two of 100 MB: how long pages take, when a line that another
-//! process appends is sent, and how much memory the server takes.
+//! Measures the viewer over a home of 10,000 threads of about 30 kB, two of 100 MB, one with a single turn of 100 MB, and one with a single
+//! output of 50 MB: how long pages take, when a line that another process appends is sent, and how much memory the server takes.
 //!
 //! `cargo bench -p selvedge-viewer --bench viewer`, with `-- --threads 1000` for a smaller home. Each measurement is printed beside its target, and a missed target fails the benchmark. The server is a process of its own.
 
@@ -19,6 +19,7 @@ use selvedge_rollout::RolloutHome;
 use selvedge_thread_manager::{ThreadManager, TurnSettings};
 use selvedge_thread_store_local::LocalThreadStore;
 use selvedge_viewer::{Viewer, ViewerOptions};
+use serde_json::json;
 
 use crate::support::report::{Report, Times};
 use crate::support::{COMMON, RARE, Words, fill, write_thread};
@@ -73,10 +74,12 @@ async fn measure(threads: usize) -> Result<()> {
     let files = fill(&home, &mut words, threads)?.len();
     let legacy = write_thread(&home, &mut words, 0, HUGE_BYTES, "")?.0;
     let paginated = write_thread(&home, &mut words, 1, HUGE_BYTES, "")?.0;
+    let turn = write_huge_turn(&home, &mut words, HUGE_BYTES / 2_000, 900)?;
+    let output = write_huge_turn(&home, &mut words, 1, HUGE_BYTES / 4)?;
     LocalThreadStore::open(folder.path()).admin().fill_index().await?;
     let mut report = Report::default();
 
-    Report::begin(&format!("Viewer: {files} threads, and two of 100 MB"));
+    Report::begin(&format!("Viewer: {files} threads, and four huge ones"));
     let server = Server::start(folder.path())?;
     let first = server.time("/")?;
     report.hold_time("home, first page of a new server", &Times::of(vec![first]), HOME);
@@ -100,22 +103,77 @@ async fn measure(threads: usize) -> Result<()> {
             HUGE,
         )?;
     }
+    memory(&mut report, &server, "memory of the server so far");
+    huge_turn(&mut report, &server, turn)?;
+    let place = format!("/threads/{output}");
+    page(&mut report, &server, "one output of 50 MB", &place, HUGE)?;
+    page(&mut report, &server, "one output of 50 MB: more of it", &format!("{place}/item?turn=huge&item=2"), HUGE)?;
+    memory(&mut report, &server, "memory of the server, with huge turns");
     let times = live(&server, folder.path()).await?;
     report.hold_time("a live line, from its append", &times, LIVE);
-    memory(&mut report, &server, "memory of the server so far");
 
     // Pages that go through the whole log. They are no part of the targets of time.
     let mut paths = vec!["/activity".to_owned(), "/activity?model=a-model".to_owned()];
     for page in ["lines", "lines?damage=1", "lines?position=20000", "windows", "world", "find?q=weftwarp", "context"] {
         paths.push(format!("/threads/{paginated}/{page}"));
     }
+    paths.push(format!("/threads/{turn}/context"));
     for path in paths {
         let time = Times::of(vec![server.time(&path)?]);
-        let name = path.replace(&paginated.to_string(), "100 MB");
+        let name = path.replace(&paginated.to_string(), "100 MB").replace(&turn.to_string(), "turn of 100 MB");
         Report::tell(&name, &format!("{time}, memory so far {}", megabytes(server.peak_memory()).trim()));
     }
     memory(&mut report, &server, "memory of the server, with all pages");
     report.end()
+}
+
+/// Pages of a thread with a single turn.
+fn huge_turn(report: &mut Report, server: &Server, id: ThreadId) -> Result<()> {
+    let place = format!("/threads/{id}");
+    page(report, server, "turn of 100 MB: its end", &place, HUGE)?;
+    let older = older_link(&server.get(&place)?)?;
+    page(report, server, "turn of 100 MB: older items", &older, HUGE)?;
+    page(report, server, "turn of 100 MB: an item in the middle", &format!("{place}?turn=huge&item=20000"), HUGE)?;
+    let line = format!("{place}/at?turn=huge&number=1&position=90003");
+    let times = (0..TIMES).map(|_| server.time_of(&line, "303")).collect::<Result<Vec<_>>>()?;
+    report.hold_time("turn of 100 MB: a hit of a search", &Times::of(times), HUGE);
+    page(report, server, "turn of 100 MB: JSON of items", &format!("/api/v1{place}/items?newest_first=true"), HUGE)
+}
+
+/// Writes a thread with a single turn that has so many commands, each with so many words of output, which the log has twice.
+fn write_huge_turn(home: &RolloutHome, words: &mut Words, commands: usize, output: usize) -> Result<ThreadId> {
+    // Its head is that of a paginated thread.
+    let (id, path) = write_thread(home, words, 3 + commands % 2 * 2, 0, "")?;
+    let log = fs::read_to_string(&path)?;
+    let mut file = std::io::BufWriter::new(fs::File::create(&path)?);
+    writeln!(file, "{}", log.lines().next().context("a head")?)?;
+    let mut ordinal = 0;
+    let mut push = |kind: &str, payload: serde_json::Value| {
+        ordinal += 1;
+        let line = format!(
+            r#"{{"timestamp":"2026-11-21T09:08:56.705Z","ordinal":{ordinal},"type":"{kind}","payload":{payload}}}"#
+        );
+        writeln!(file, "{line}")
+    };
+    push("event_msg", json!({"type": "task_started", "turn_id": "huge"}))?;
+    let message = json!({"type": "UserMessage", "id": "m", "content": [{"type": "text", "text": "a huge turn"}]});
+    push("event_msg", json!({"type": "item_completed", "turn_id": "huge", "item": message}))?;
+    for number in 0..commands {
+        let (call, output) =
+            (format!("call-{number}"), "x".repeat(8) + &words.text(output / 10) + &"words ".repeat(output / 10));
+        let arguments = json!({"command": ["bash", "-lc", format!("make part-{number}")]}).to_string();
+        push(
+            "response_item",
+            json!({"type": "function_call", "name": "shell", "arguments": arguments, "call_id": call}),
+        )?;
+        let command = ["bash", "-lc", &format!("make part-{number}")];
+        let item = json!({"type": "CommandExecution", "id": call, "command": command, "cwd": "/", "aggregated_output": output, "exit_code": 0});
+        push("event_msg", json!({"type": "item_completed", "turn_id": "huge", "item": item}))?;
+        push("response_item", json!({"type": "function_call_output", "call_id": call, "output": output}))?;
+    }
+    push("event_msg", json!({"type": "task_complete", "turn_id": "huge"}))?;
+    file.flush()?;
+    Ok(id)
 }
 
 fn page(report: &mut Report, server: &Server, what: &str, path: &str, target: Duration) -> Result<()> {
@@ -189,18 +247,26 @@ impl Server {
     }
 
     fn get(&self, path: &str) -> Result<String> {
+        self.answer(path, "200")
+    }
+
+    fn answer(&self, path: &str, status: &str) -> Result<String> {
         let mut answer = Vec::new();
         self.request(path)?.read_to_end(&mut answer)?;
         let answer = String::from_utf8(answer)?;
-        if !answer.starts_with("HTTP/1.1 200") {
+        if !answer.starts_with(&format!("HTTP/1.1 {status}")) {
             bail!("{path}: {}", answer.lines().next().unwrap_or_default());
         }
         Ok(answer)
     }
 
     fn time(&self, path: &str) -> Result<Duration> {
+        self.time_of(path, "200")
+    }
+
+    fn time_of(&self, path: &str, status: &str) -> Result<Duration> {
         let started = Instant::now();
-        self.get(path)?;
+        self.answer(path, status)?;
         Ok(started.elapsed())
     }
 

@@ -10,10 +10,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
 use selvedge_protocol::{
-    Cursor, ItemsView, Page, SearchHit, SearchQuery, SortDirection, StatsKey, StatsQuery, StoredThread, ThreadStats,
-    Turn, TurnId, TurnQuery, TurnSelector,
+    Cursor, ItemQuery, ItemsView, Page, SearchHit, SearchQuery, SortDirection, StatsKey, StatsQuery, StoredThread,
+    ThreadStats, Turn, TurnId, TurnItem, TurnItemEntry, TurnQuery, TurnSelector,
 };
 use selvedge_thread_store::{EntryKind, LineEntry, LineQuery, LineStart};
+use selvedge_transcript::cut_content;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ use crate::app::ViewerApp;
 use crate::bounded_context::{BoundedContext, MAX_CONTEXT_BYTES};
 use crate::error::PageError;
 use crate::filters::ListFilters;
+use crate::turns::{MAX_ITEMS, fitting, is_long};
 use crate::url::thread_id;
 
 /// The most threads, turns and lines of an answer, and the most bytes of its lines.
@@ -29,6 +31,9 @@ const MAX_THREADS: usize = 200;
 const MAX_TURNS: usize = 100;
 const MAX_LINES: usize = 1_000;
 const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// The longest text of an item of an answer, in bytes. Of a longer one, the beginning and the end are there.
+const MAX_TEXT: usize = 128 << 10;
 
 /// The description of this API.
 const OPENAPI: &str = include_str!("../assets/openapi.json");
@@ -65,13 +70,14 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for ApiQuery<T> {
 type Answer<T> = Result<Json<T>, ApiError>;
 
 /// The paths of this version, below `/api/v1`.
-fn paths() -> [(&'static str, MethodRouter<Arc<ViewerApp>>); 9] {
+fn paths() -> [(&'static str, MethodRouter<Arc<ViewerApp>>); 10] {
     [
         ("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI))),
         ("/threads", get(threads)),
         ("/threads/{id}", get(thread)),
         ("/threads/{id}/turns", get(turns)),
         ("/threads/{id}/turns/{turn}", get(turn)),
+        ("/threads/{id}/items", get(items)),
         ("/threads/{id}/lines", get(lines)),
         ("/threads/{id}/context", get(context)),
         ("/search", get(search)),
@@ -119,21 +125,72 @@ async fn turns(
     let direction =
         if params.newest_first == Some(true) { SortDirection::Descending } else { SortDirection::Ascending };
     let query = TurnQuery {
-        thread_id: thread_id(&id)?,
-        turn: None,
         direction,
         limit: page.limit.unwrap_or(20).min(MAX_TURNS),
         cursor: page.cursor.map(Cursor::from),
-        items_view: ItemsView::Full,
+        ..TurnQuery::all(thread_id(&id)?)
     };
-    Ok(Json(app.store().list_turns(&query).await?))
+    Ok(Json(bounded_turns(&app, query).await?))
+}
+
+/// Reads turns with as many items as fit. A turn that does not fit alone comes without its items.
+async fn bounded_turns(app: &ViewerApp, query: TurnQuery) -> Result<Page<Turn>, ApiError> {
+    let mut states = TurnQuery { items_view: ItemsView::None, ..query.clone() };
+    let page = app.store().list_turns(&states).await?;
+    let count = fitting(&page.items);
+    if !page.items.first().is_some_and(is_long) {
+        let limit = if page.items.is_empty() { query.limit } else { count };
+        let whole = TurnQuery { limit, max_text: Some(MAX_TEXT), ..query };
+        let mut page = app.store().list_turns(&whole).await?;
+        page.items.iter_mut().flat_map(|turn| &mut turn.items).for_each(shorten);
+        return Ok(page);
+    }
+    if page.items.len() == 1 {
+        return Ok(page);
+    }
+    states.limit = 1;
+    Ok(app.store().list_turns(&states).await?)
+}
+
+/// Shortens the texts of an item, which a store may return whole.
+fn shorten(item: &mut TurnItem) {
+    cut_content(&mut item.content, MAX_TEXT);
+}
+
+#[derive(Debug, Deserialize)]
+struct ItemsParams {
+    /// The id of a turn. All turns if it is missing.
+    turn: Option<String>,
+}
+
+/// Items, each with the id of its turn.
+async fn items(
+    State(app): State<Arc<ViewerApp>>,
+    Path(id): Path<String>,
+    ApiQuery(of): ApiQuery<ItemsParams>,
+    ApiQuery(params): ApiQuery<TurnParams>,
+    ApiQuery(page): ApiQuery<PageParams>,
+) -> Answer<Page<TurnItemEntry>> {
+    let direction =
+        if params.newest_first == Some(true) { SortDirection::Descending } else { SortDirection::Ascending };
+    let query = ItemQuery {
+        turn: of.turn.map(|turn| TurnSelector::Id(TurnId::from(turn))),
+        direction,
+        limit: page.limit.unwrap_or(MAX_ITEMS).min(MAX_ITEMS),
+        cursor: page.cursor.map(Cursor::from),
+        max_text: Some(MAX_TEXT),
+        ..ItemQuery::all(thread_id(&id)?)
+    };
+    let mut page = app.store().list_items(&query).await?;
+    page.items.iter_mut().for_each(|entry| shorten(&mut entry.item));
+    Ok(Json(page))
 }
 
 /// The turns with an id: one, unless the log has several with it.
 async fn turn(State(app): State<Arc<ViewerApp>>, Path((id, turn)): Path<(String, String)>) -> Answer<Page<Turn>> {
     let turn = TurnSelector::Id(TurnId::from(turn));
     let query = TurnQuery { turn: Some(turn), limit: MAX_TURNS, ..TurnQuery::all(thread_id(&id)?) };
-    Ok(Json(app.store().list_turns(&query).await?))
+    Ok(Json(bounded_turns(&app, query).await?))
 }
 
 async fn lines(

@@ -2,19 +2,21 @@
 
 use std::collections::VecDeque;
 
-use selvedge_history::{ModelContext, replay_lines};
-use selvedge_protocol::{RolloutLine, ThreadId};
-use selvedge_thread_store::StoreError;
+use selvedge_history::{ContextTail, ModelContext, replay_lines};
+use selvedge_protocol::{RolloutLine, SortDirection, ThreadId};
+use selvedge_thread_store::{LineQuery, LineStart, StoreError};
 
 use crate::app::ViewerApp;
-use crate::line_scan::scan_lines;
 
-/// The most bytes of the log that are replayed. Texts that fit into a model are smaller by far; only many large images, or a thread that
-/// was never compacted and that no model could continue, are more.
+/// The most bytes of the end of a log that are replayed: those since the last compaction. Texts that fit into a model are smaller by far; only
+/// many large images, or a thread that was never compacted and that no model could continue, are more.
 pub(crate) const MAX_CONTEXT_BYTES: usize = 8 << 20;
 
 /// How much of the end of a log is replayed if the context has more.
 pub(crate) const END_BYTES: usize = 1 << 20;
+
+/// How much of a log is read at a time, in bytes.
+const PAGE_BYTES: usize = 256 << 10;
 
 /// What the model sees, or the end of it.
 pub(crate) struct BoundedContext {
@@ -26,48 +28,43 @@ pub(crate) struct BoundedContext {
 impl BoundedContext {
     /// Reads what the model sees.
     ///
-    /// A replay holds one context window at a time. So one pass through the log finds the largest window, and keeps the end of the log
-    /// in case that it is too large.
+    /// The log is read from its end, until its lines determine the context, as they do from the last compaction on. If they are too
+    /// many, the newest ones have to do.
     pub(crate) async fn read(app: &ViewerApp, id: ThreadId) -> Result<Self, StoreError> {
-        let mut windows = WindowSizes::default();
-        scan_lines(app, id, |_, line| windows.see(line)).await?;
-        if windows.largest <= MAX_CONTEXT_BYTES {
-            drop(windows);
-            return Ok(Self { context: app.store().load_model_context(id).await?, is_whole: true });
+        match too_long(app, id).await? {
+            Some(newest) => Ok(Self { context: replay_lines(&newest), is_whole: false }),
+            None => Ok(Self { context: app.store().load_model_context(id).await?, is_whole: true }),
         }
-        Ok(Self { context: replay_lines(&windows.newest), is_whole: false })
     }
 }
 
-/// Returns whether a line undoes turns: of the events, only these change what the model sees.
-fn is_rollback(line: &RolloutLine) -> bool {
-    line.payload().contains("\"thread_rolled_back\"")
-}
-
-#[derive(Default)]
-struct WindowSizes {
-    /// The bytes of the window that is open, and of the largest one.
-    current: usize,
-    largest: usize,
-    newest: VecDeque<RolloutLine>,
-    newest_bytes: usize,
-}
-
-impl WindowSizes {
-    fn see(&mut self, line: &RolloutLine) {
-        if line.kind() == "event_msg" && !is_rollback(line) {
-            return;
+/// Returns the newest lines of a log if the lines that determine the context have more than [`MAX_CONTEXT_BYTES`]; `None` if not.
+async fn too_long(app: &ViewerApp, id: ThreadId) -> Result<Option<VecDeque<RolloutLine>>, StoreError> {
+    let head = app.store().read_session_meta(id).await?;
+    let (mut tail, mut newest) = (ContextTail::default(), VecDeque::new());
+    let mut query = LineQuery {
+        direction: SortDirection::Descending,
+        max_bytes: PAGE_BYTES,
+        ..LineQuery::from(id, LineStart::End)
+    };
+    loop {
+        let page = app.store().read_lines(&query).await?;
+        for line in page.entries.iter().filter_map(|entry| entry.line()) {
+            // A clone shares the text. The newest line counts, however long it is.
+            if newest.is_empty() || tail.bytes() + line.text().len() <= END_BYTES {
+                newest.push_front(line.clone());
+            }
+            tail.push(line);
+            if tail.bytes() > MAX_CONTEXT_BYTES {
+                return Ok(Some(newest));
+            }
+            if tail.should_try_replay() && tail.context(head.as_ref()).is_some() {
+                return Ok(None);
+            }
         }
-        let bytes = line.payload().len();
-        // A compaction replaces what was there before it.
-        self.current = if line.kind() == "compacted" { bytes } else { self.current + bytes };
-        self.largest = self.largest.max(self.current);
-        self.newest.push_back(line.clone());
-        self.newest_bytes += bytes;
-        // The newest line stays, however long it is.
-        while self.newest_bytes > END_BYTES && self.newest.len() > 1 {
-            let Some(oldest) = self.newest.pop_front() else { return };
-            self.newest_bytes -= oldest.payload().len();
+        if page.is_end || page.rewound_to.is_some() {
+            return Ok(None);
         }
+        query.start = LineStart::At(page.next);
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! | event | its data |
 //! | --- | --- |
-//! | `turns` | turns that are new or have changed, as HTML. Its id is the number of the last one. |
+//! | `turns` | turns that are new or have changed, as HTML; of a long turn a part. Its id is the place behind it: what comes next. |
 //! | `end` | why the page does not follow the thread any longer, as a sentence. |
 //!
 //! A browser that was disconnected asks again with the id of the last event, so nothing is missed.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,19 +26,50 @@ use tokio::sync::{mpsc, watch};
 use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::turn_view::turn_views;
-use crate::turns::{Turns, count_turns};
+use crate::turns::{ShownTurn, Turns};
 use crate::url::thread_id;
 
 /// How long changes are collected before they are sent, so that a fast writer does not cost a page for each line.
 const COLLECTED_FOR: Duration = Duration::from_millis(50);
 
+/// How many of the newest items of a long turn are sent again, because they may have changed: calls of tools that have ended, for
+/// example.
+const SENT_AGAIN: u64 = 50;
+
 /// What the page says when turns that it shows were undone.
 const UNDONE: &str = "Turns were undone. Load the page again to see the thread as it is now.";
 
+/// From where on a page is sent what is new: `TURN.ITEM`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LivePlace {
+    /// The number of the newest turn on the page, which may have grown.
+    turn: u64,
+    /// If that turn is long: how many of its items are not sent again.
+    item: u64,
+}
+
+impl LivePlace {
+    /// Returns the place behind a turn, at which the thread goes on.
+    pub(crate) fn behind(shown: &ShownTurn) -> Option<Self> {
+        Some(Self { turn: shown.number?, item: shown.end_item().saturating_sub(SENT_AGAIN) })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (turn, item) = text.split_once('.').unwrap_or((text, "0"));
+        Some(Self { turn: turn.parse().ok()?, item: item.parse().ok()? })
+    }
+}
+
+impl fmt::Display for LivePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.turn, self.item)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct LiveParams {
-    /// The number of the newest turn on the page, which may have grown. The end of the thread if it is missing.
-    from: Option<u64>,
+    /// A [`LivePlace`]. The end of the thread if it is missing.
+    from: Option<String>,
 }
 
 pub(crate) async fn events(
@@ -49,17 +81,20 @@ pub(crate) async fn events(
     let id = thread_id(&id)?;
     // The end is taken first: what is appended from here on wakes the wait.
     let end = end_of(&app, id).await?;
-    let last_seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
-    let number = match last_seen.or(params.from) {
-        Some(number) => number,
-        None => count_turns(&app, id).await?.max(1),
+    let last_seen = headers.get("last-event-id").and_then(|value| LivePlace::parse(value.to_str().ok()?));
+    let place = match last_seen.or_else(|| LivePlace::parse(&params.from?)) {
+        Some(place) => place,
+        None => {
+            let newest = Turns::newest(&app, id).await?;
+            newest.turns.last().and_then(LivePlace::behind).unwrap_or(LivePlace { turn: 1, item: 0 })
+        }
     };
     // One event at most waits for a slow reader.
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut stopped = app.stopped.clone();
         let reason = tokio::select! {
-            reason = send_changes(&app, id, end, number, &sender) => reason,
+            reason = send_changes(&app, id, end, place, &sender) => reason,
             () = sender.closed() => return,
             () = until_stopped(&mut stopped) => "The viewer was stopped.".to_owned(),
         };
@@ -79,17 +114,17 @@ async fn end_of(app: &ViewerApp, id: ThreadId) -> Result<LinePosition, StoreErro
     Ok(app.store().read_lines(&query).await?.next)
 }
 
-/// Sends the turns from `number` on, now and whenever lines have been added. Returns why it ends.
+/// Sends what comes from a place on, now and whenever lines have been added. Returns why it ends.
 async fn send_changes(
     app: &ViewerApp,
     id: ThreadId,
     mut end: LinePosition,
-    mut number: u64,
+    mut place: LivePlace,
     events: &mpsc::Sender<Event>,
 ) -> String {
     loop {
-        match send_turns(app, id, number, events).await {
-            Ok(Some(last)) => number = last,
+        match send_turns(app, id, place, events).await {
+            Ok(Some(next)) => place = next,
             Ok(None) => return UNDONE.to_owned(),
             Err(error) => return ended(id, &error),
         }
@@ -114,31 +149,33 @@ async fn next_end(app: &ViewerApp, id: ThreadId, end: LinePosition) -> Result<Li
     }
 }
 
-/// Sends the turns from `number` on, page by page. Returns the number of the last turn, and `None` if the turn with this number is gone.
+/// Sends what comes from a place on, page by page. Returns the next place, and `None` if the turn at the place is gone.
 async fn send_turns(
     app: &ViewerApp,
     id: ThreadId,
-    mut number: u64,
+    mut place: LivePlace,
     events: &mpsc::Sender<Event>,
-) -> Result<Option<u64>, StoreError> {
+) -> Result<Option<LivePlace>, StoreError> {
     loop {
-        let turns = Turns::after(app, id, Cursor::at_position(number.saturating_sub(1))).await?;
-        let count = turns.turns.len() as u64;
-        if count == 0 {
+        let LivePlace { turn, item } = place;
+        let mut turns = Turns::after_item(app, id, Cursor::at_position(turn.saturating_sub(1)), item).await?;
+        let Some(last) = turns.turns.last_mut() else {
             // A thread that has no turn yet may still get one.
-            return Ok(Some(number).filter(|number| *number <= 1));
-        }
-        let newer = turns.newer.is_some();
-        let last = number.max(1) + count - 1;
+            return Ok(Some(place).filter(|place| place.turn <= 1));
+        };
+        let next = LivePlace::behind(last).unwrap_or(place);
+        let end = last.end_item();
+        // The page need not load what comes with the next event.
+        let (has_newer_items, has_newer) = (last.newer_items.take().is_some(), turns.newer.is_some());
         let views = turn_views(app, id, turns, &mut TurnAnchors::default()).await?;
         let html: String = views.into_iter().map(html_text).collect();
         // A receiver that is gone ends the task by itself.
-        _ = events.send(Event::default().event("turns").id(last.to_string()).data(html.replace('\r', "&#13;"))).await;
-        number = last;
-        if !newer {
-            return Ok(Some(last));
-        }
-        number += 1;
+        _ = events.send(Event::default().event("turns").id(next.to_string()).data(html.replace('\r', "&#13;"))).await;
+        place = match (has_newer_items, has_newer) {
+            (true, _) => LivePlace { item: end, ..next },
+            (false, true) => LivePlace { turn: next.turn + 1, item: 0 },
+            (false, false) => return Ok(Some(next)),
+        };
     }
 }
 

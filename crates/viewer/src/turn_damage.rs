@@ -7,12 +7,15 @@ use selvedge_protocol::{ThreadId, Turn};
 use selvedge_thread_store::{EntryKind, LineEntry, LinePosition, LineQuery, LineStart, StoreError};
 
 use crate::app::ViewerApp;
+use crate::turns::ShownTurn;
 use crate::url::encoded;
 
-/// How much of a log is searched for damage, in bytes and in lines from its beginning. Damage behind that is only on the page of the log:
-/// no store finds the line at which a turn begins without reading what comes before it, or what comes after it.
-const MAX_BYTES: usize = 8 << 20;
-const MAX_LINES: u64 = 20_000;
+/// How much of the log of the turns on a page is searched for damage, in bytes. Pages have less, unless a turn is long. Damage behind that
+/// is only on the page of the log.
+const MAX_BYTES: usize = 16 << 20;
+
+/// How much of a log is read at a time, in bytes.
+const PAGE_BYTES: usize = 256 << 10;
 
 /// The most places of damage on a page.
 const MAX_PLACES: usize = 100;
@@ -26,16 +29,21 @@ pub(crate) struct TurnDamage {
 }
 
 impl TurnDamage {
-    /// Finds the damage in the lines of consecutive turns.
-    pub(crate) async fn in_turns(app: &ViewerApp, id: ThreadId, turns: &[Turn]) -> Result<Vec<Self>, StoreError> {
-        match (turns.first(), turns.last()) {
-            (Some(first), Some(last)) if first.lines.start < MAX_LINES => {
-                let mut found = search(app, id, last.lines.end).await?;
-                found.retain(|damage| damage.position > first.lines.start);
-                Ok(found)
-            }
-            _ => Ok(Vec::new()),
+    /// Finds the damage in the lines of consecutive turns. Only these lines are read: a store knows where the first turn begins.
+    pub(crate) async fn in_turns(app: &ViewerApp, id: ThreadId, turns: &[ShownTurn]) -> Result<Vec<Self>, StoreError> {
+        let (Some(first), Some(last)) = (turns.first(), turns.last()) else { return Ok(Vec::new()) };
+        // The middle of a long turn is too far from its beginning.
+        if first.first_item > 0 {
+            return Ok(Vec::new());
         }
+        let (start, end) = (first.turn.lines.start, last.turn.lines.end);
+        let mut found = match search(app, id, &first.turn, end).await {
+            // The turn was undone while the page was made.
+            Err(StoreError::TurnNotFound { .. } | StoreError::PositionGone { .. }) => Vec::new(),
+            found => found?,
+        };
+        found.retain(|damage| damage.position > start);
+        Ok(found)
     }
 
     /// Returns those that belong to a turn: after its first line, and before that of the next turn.
@@ -62,10 +70,11 @@ impl TurnDamage {
     }
 }
 
-/// Goes through the lines of a history from its beginning, until the line with the position `end`.
-async fn search(app: &ViewerApp, id: ThreadId, end: u64) -> Result<Vec<TurnDamage>, StoreError> {
-    let mut query = LineQuery::from(id, LineStart::Beginning);
-    let (mut position, mut searched, mut found) = (0, 0, Vec::new());
+/// Goes through the lines of a history from the first line of a turn on, until the line with the position `end`.
+async fn search(app: &ViewerApp, id: ThreadId, first: &Turn, end: u64) -> Result<Vec<TurnDamage>, StoreError> {
+    let start = LineStart::Turn(first.id.clone());
+    let mut query = LineQuery { max_bytes: PAGE_BYTES, ..LineQuery::from(id, start) };
+    let (mut position, mut searched, mut found) = (first.lines.start, 0, Vec::new());
     loop {
         let page = app.store().read_lines(&query).await?;
         for entry in &page.entries {

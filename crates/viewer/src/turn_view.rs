@@ -1,9 +1,7 @@
-//! A turn as pages show it: long texts shortened, with links to the whole.
-
-use std::ops::Range;
+//! A turn as pages show it: long texts shortened, with links to the rest.
 
 use maud::{Markup, html};
-use selvedge_protocol::{ItemContent, ThreadId, Turn};
+use selvedge_protocol::{Cursor, ItemContent, ThreadId, TurnId, TurnItem};
 use selvedge_thread_store::StoreError;
 use selvedge_transcript::html::{TurnAnchors, TurnExtras, anchor, item, item_anchor, turn_with};
 use selvedge_transcript::{TranscriptParts, cut_content};
@@ -11,18 +9,53 @@ use serde_json::Value;
 
 use crate::app::ViewerApp;
 use crate::turn_damage::TurnDamage;
-use crate::turns::Turns;
+use crate::turns::{MAX_TEXT, ShownTurn, Turns};
 use crate::url::encoded;
-
-/// The longest text that a page shows at once, in bytes.
-const MAX_TEXT: usize = 32 << 10;
-
-/// How many items of a turn a page shows at its beginning and at its end.
-const FIRST_ITEMS: usize = 20;
-const LAST_ITEMS: usize = 180;
 
 /// The most threads to which an item has links.
 const MAX_LINKED: usize = 20;
+
+/// Where an item is, for links to it.
+pub(crate) struct TurnPlace<'a> {
+    pub(crate) thread: ThreadId,
+    pub(crate) turn: &'a TurnId,
+    /// The position of the first line of the turn.
+    pub(crate) start: u64,
+}
+
+impl TurnPlace<'_> {
+    /// Returns the query that names the turn.
+    fn query(&self) -> String {
+        format!("turn={}&start={}", encoded(self.turn.as_str()), self.start)
+    }
+
+    /// Renders the place at which the page loads more items of the turn when it is seen. Without a script, it is a link.
+    pub(crate) fn more_items(&self, cursor: Option<&Cursor>, direction: &str) -> Markup {
+        html! {
+            @if let Some(cursor) = cursor {
+                p.more { a data-more=(direction) href={ "/threads/" (self.thread) "/items?" (self.query()) "&direction=" (direction) "&cursor=" (encoded(cursor.as_str())) } { (direction) " items of this turn" } }
+            }
+        }
+    }
+
+    /// Shortens the texts of an item, and returns what stands at its end: where the rest is, and where its line is.
+    fn shorten(&self, index: u64, position: u64, item: &mut TurnItem) -> Markup {
+        let removed = cut_content(&mut item.content, MAX_TEXT);
+        let place = format!("{}&item={}", self.query(), index + 1);
+        let thread = self.thread;
+        html! {
+            @if removed > 0 {
+                p.cut { (bytes(removed)) " of this item are not shown here. " a href={ "/threads/" (thread) "/item?" (place) } { "Show more of it" } ", or " a href={ "/threads/" (thread) "/lines?position=" (position) } { "its lines in the log" } "." }
+            }
+            @for other in linked_threads(thread, &item.content) {
+                p.linked { a href={ "/threads/" (other) } { "thread " (other) } }
+            }
+            div.tools {
+                a.raw href={ "/threads/" (thread) "/lines?position=" (position) } data-text={ "/threads/" (thread) "/text?" (place) } aria-label="the line of the log" { "line" }
+            }
+        }
+    }
+}
 
 /// Renders consecutive turns, each with the damage of its lines. `anchors` are those of the page.
 pub(crate) async fn turn_views(
@@ -32,68 +65,42 @@ pub(crate) async fn turn_views(
     anchors: &mut TurnAnchors,
 ) -> Result<Vec<Markup>, StoreError> {
     let damage = TurnDamage::in_turns(app, thread, &turns.turns).await?;
-    let mut numbered = turns.numbered().peekable();
+    let mut turns = turns.turns.into_iter().peekable();
     let mut views = Vec::new();
-    while let Some((number, turn)) = numbered.next() {
-        let own = TurnDamage::of_turn(&damage, &turn, numbered.peek().map(|(_, next)| next));
-        let anchor = anchors.next(&turn);
-        views.push(turn_view(thread, number, turn, own, &anchor));
+    while let Some(shown) = turns.next() {
+        let own = TurnDamage::of_turn(&damage, &shown.turn, turns.peek().map(|next| &next.turn));
+        let anchor = anchors.next(&shown.turn);
+        views.push(turn_view(thread, shown, own, &anchor));
     }
     Ok(views)
 }
 
-/// Renders a turn. `number` is its number in the thread, counted from 1, if it is known.
-fn turn_view(thread: ThreadId, number: Option<u64>, mut turn: Turn, damage: &[TurnDamage], anchor: &str) -> Markup {
-    let left_out = middle(turn.items.len());
-    let mut ends = shorten(thread, &mut turn);
-    let mut before_items = html! {};
+fn turn_view(thread: ThreadId, shown: ShownTurn, damage: &[TurnDamage], anchor: &str) -> Markup {
+    let ShownTurn { number, mut turn, first_item, older_items, newer_items } = shown;
+    let (id, start) = (turn.id.clone(), turn.lines.start);
+    let place = TurnPlace { thread, turn: &id, start };
+    let mut ends: Vec<Markup> = Vec::with_capacity(turn.items.len());
+    for (index, item) in turn.items.iter_mut().enumerate() {
+        let position = turn.item_positions.get(index).copied().unwrap_or(start);
+        ends.push(place.shorten(first_item + index as u64, position, item));
+    }
+    let mut before_items = place.more_items(older_items.as_ref(), "older");
     for each in damage {
         // It stands after the newest item that began before it.
         let index = turn.item_positions.iter().rposition(|position| *position < each.position);
-        let index = index.map(|index| if left_out.contains(&index) { left_out.start - 1 } else { index });
         let place = index.and_then(|index| ends.get_mut(index)).unwrap_or(&mut before_items);
         *place = html! { (place) (each.render(thread)) };
     }
-    let in_their_place = html! {
-        p.more-items { a href={ "/threads/" (thread) "/items?" (item_query(&turn, left_out.start)) } { (left_out.len()) " more items of this turn" } }
-    };
+    let after_items = place.more_items(newer_items.as_ref(), "newer");
     let after_item = |index: usize| ends.get(index).cloned().unwrap_or_default();
-    let extras =
-        TurnExtras { anchor, before_items: &before_items, after_item, left_out, in_their_place: &in_their_place };
+    let extras = TurnExtras { anchor, first_item, before_items: &before_items, after_item, after_items: &after_items };
     turn_with(number, &turn, TranscriptParts::default(), &extras)
 }
 
-/// Renders some items of a turn, without its head.
-pub(crate) fn items_view(thread: ThreadId, mut turn: Turn, items: Range<usize>) -> Markup {
-    let ends = shorten(thread, &mut turn);
-    let anchor = anchor(&turn);
-    html! {
-        @for (index, (each, end)) in turn.items.iter().zip(&ends).enumerate().skip(items.start).take(items.len()) {
-            (item(&item_anchor(&anchor, index), each, TranscriptParts::default(), end))
-        }
-    }
-}
-
-/// Shortens the texts of a turn, and returns what stands at the end of each item: where the whole is, and where its line is.
-fn shorten(thread: ThreadId, turn: &mut Turn) -> Vec<Markup> {
-    let removed: Vec<usize> = turn.items.iter_mut().map(|item| cut_content(&mut item.content, MAX_TEXT)).collect();
-    (0..).zip(removed).map(|(index, removed)| end_of_item(thread, turn, index, removed)).collect()
-}
-
-fn end_of_item(thread: ThreadId, turn: &Turn, index: usize, removed: usize) -> Markup {
-    let place = item_query(turn, index);
-    let position = turn.item_positions.get(index).copied().unwrap_or(turn.lines.start);
-    html! {
-        @if removed > 0 {
-            p.cut { (bytes(removed as u64)) " more are not shown here. " a href={ "/threads/" (thread) "/item?" (place) } { "Show the whole item" } }
-        }
-        @for other in linked_threads(thread, &turn.items[index].content) {
-            p.linked { a href={ "/threads/" (other) } { "thread " (other) } }
-        }
-        div.tools {
-            a.raw href={ "/threads/" (thread) "/lines?position=" (position) } data-text={ "/threads/" (thread) "/text?" (place) } aria-label="the line of the log" { "line" }
-        }
-    }
+/// Renders an item of a long turn. `index` counts the items of the turn from 0, and `position` is that of its first line.
+pub(crate) fn item_view(place: &TurnPlace<'_>, index: u64, position: u64, mut each: TurnItem) -> Markup {
+    let end = place.shorten(index, position, &mut each);
+    item(&item_anchor(&anchor(place.turn), index), &each, TranscriptParts::default(), &end)
 }
 
 /// Returns the other threads that an item names in members such as `receiver_thread_ids`: sub-agents that it started, for example.
@@ -116,16 +123,6 @@ fn linked_threads(thread: ThreadId, content: &ItemContent) -> Vec<ThreadId> {
     found.dedup();
     found.truncate(MAX_LINKED);
     found
-}
-
-/// Returns the query that names an item of a turn. `index` counts its items from 0, and the query from 1.
-fn item_query(turn: &Turn, index: usize) -> String {
-    format!("turn={}&start={}&item={}", encoded(turn.id.as_str()), turn.lines.start, index + 1)
-}
-
-/// Returns the items of a long turn that are left out: those between its beginning and its end.
-fn middle(items: usize) -> Range<usize> {
-    if items > FIRST_ITEMS + LAST_ITEMS { FIRST_ITEMS..items - LAST_ITEMS } else { 0..0 }
 }
 
 /// Returns a size in words: `812 bytes`, `3.2 kB`, `10.5 MB`.

@@ -92,6 +92,30 @@ fn ask(url: &str, path: &str, header: &str) -> String {
 
 #[cfg(unix)]
 #[test]
+fn serve_warns_if_others_can_reach_it() {
+    let home = Home::sample("story-0.169.0");
+    for (address, is_reachable) in [("127.0.0.1", false), ("127.0.0.2", false), ("0.0.0.0", true)] {
+        let mut command = home.command(&["serve", "--address", address]);
+        let mut server = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut url = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        assert!(url.starts_with(&format!("http://{address}:")), "{url}");
+        // The warning follows the URL, before the server waits for an interrupt.
+        let id = rustix::process::Pid::from_child(&server);
+        rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+        let output = server.wait_with_output().unwrap();
+        let warned = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{warned}");
+        assert_eq!(
+            warned.contains("warning: others on the network can try to reach this address"),
+            is_reachable,
+            "{warned}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn serve_prints_its_url_and_ends_with_an_interrupt() {
     let home = Home::sample("story-0.169.0");
     let mut server = home.command(&["serve", "--json"]).stdout(Stdio::piped()).spawn().unwrap();

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use selvedge_protocol::log::LineRecord;
-use selvedge_protocol::{HistoryMode, TurnId};
+use selvedge_protocol::{HistoryMode, TurnId, TurnItem};
 
-use super::rows::{BytePosition, ItemBytes, ItemRow, TurnResumePoint, TurnRow};
+use super::rows::{BytePosition, ItemBytes, ItemNumber, ItemRow, TurnResumePoint, TurnRow};
 use crate::projected_turn::{ProjectedTurn, TurnRestart};
 use crate::turns::TurnProjection;
 
@@ -235,7 +235,10 @@ impl TurnIndexer {
         let Some((first, last)) = ends else { return };
         let turn_index = turn.restart.turns;
         sink.take_turn(turn_index, turn);
-        let items = turn.item_lines.iter().map(|item| self.item_row(lines.start, first, item)).collect();
+        let number = |item: &TurnItem| ItemNumber::of(&item.id, turn_index);
+        let items = turn.item_lines.iter().zip(&turn.turn.items);
+        let items =
+            items.map(|(item_lines, item)| self.item_row(lines.start, first, item_lines, number(item))).collect();
         // `shared` is sorted, so that only the first shared line from the start of the turn on has to be checked.
         let next_shared = self.shared.get(self.shared.partition_point(|position| *position < lines.start));
         let has_no_shared_line = next_shared.is_none_or(|position| *position >= lines.end);
@@ -254,7 +257,7 @@ impl TurnIndexer {
     }
 
     /// Returns the row of an item with these lines, of a turn that begins with the line `turn`.
-    fn item_row(&self, turn_start: u64, turn: LineLocation, lines: &Range<u64>) -> ItemRow {
+    fn item_row(&self, turn_start: u64, turn: LineLocation, lines: &Range<u64>, number: ItemNumber) -> ItemRow {
         let line = lines.start - turn_start;
         let first = self.locate(lines.start);
         // An item without lines of its own can be read only with its turn.
@@ -265,8 +268,9 @@ impl TurnIndexer {
                 len: last.end - first.start,
                 paginated: self.paginated_from.is_some_and(|from| from <= lines.start),
             },
-            _ => ItemBytes::Turn,
+            // It is read with its turn, which numbers its items.
+            _ => return ItemRow { line, from: ItemBytes::Turn, number: ItemNumber::None },
         };
-        ItemRow { line, from }
+        ItemRow { line, from, number }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use selvedge_protocol::{HistoryMode, TurnId};
+use selvedge_protocol::{HistoryMode, ItemId, TurnId};
 use serde::{Deserialize, Serialize};
 
 use crate::projected_turn::TurnRestart;
@@ -24,6 +24,45 @@ pub struct ItemRow {
     pub line: u64,
     /// The bytes of the item.
     pub from: ItemBytes,
+    /// The number in its id.
+    pub number: ItemNumber,
+}
+
+/// The number in the id of an item. An item to which the log gives no id gets a number, which depends on the items before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ItemNumber {
+    /// The item has an id in the log.
+    #[default]
+    None,
+    /// A number in the thread: `item-7`.
+    InThread(u64),
+    /// A number in its turn: `item-3-7`, where 3 is the number of the turn.
+    InTurn(u64),
+}
+
+impl ItemNumber {
+    /// Returns the number in the id of an item of the turn with this index.
+    #[must_use]
+    pub fn of(id: &ItemId, turn_index: u64) -> Self {
+        // An id of the log can look the same. That does no harm: the id that is made of the number is that of the log.
+        let Some(rest) = id.as_str().strip_prefix("item-") else { return Self::None };
+        let (number, make): (&str, fn(u64) -> Self) = match rest.split_once('-') {
+            Some((_, number)) => (number, Self::InTurn),
+            None => (rest, Self::InThread),
+        };
+        let made = number.parse().ok().map(make);
+        made.filter(|made| made.id(turn_index).as_ref() == Some(id)).unwrap_or_default()
+    }
+
+    /// Returns the id with this number. `None` if the id is in the log.
+    #[must_use]
+    pub fn id(self, turn_index: u64) -> Option<ItemId> {
+        match self {
+            Self::None => None,
+            Self::InThread(number) => Some(format!("item-{number}").into()),
+            Self::InTurn(number) => Some(format!("item-{}-{number}", turn_index + 1).into()),
+        }
+    }
 }
 
 /// The bytes from which an item can be read.
@@ -85,9 +124,11 @@ impl TurnRow {
     /// ```text
     /// number of items
     /// for each item:
-    ///   head            bit 0      1: read the whole turn, `offset` and `len` are absent
+    ///   head            bit 0      1: read the whole turn, `number`, `offset` and `len` are absent
     ///                   bit 1      whether the thread is paginated there
-    ///                   bits 2…    line
+    ///                   bits 2, 3  the kind of the number: 0 none, 1 in the thread, 2 in the turn
+    ///                   bits 4…    line
+    ///   number          only if it has a kind
     ///   offset, len     only if bit 0 of the head is 0
     /// ```
     #[must_use]
@@ -98,11 +139,17 @@ impl TurnRow {
         for item in &self.items {
             match item.from {
                 ItemBytes::Own { offset, len, paginated } => {
-                    varint::put(&mut bytes, item.line << 2 | u64::from(paginated) << 1);
+                    let (kind, number) = match item.number {
+                        ItemNumber::None => (0, None),
+                        ItemNumber::InThread(number) => (1, Some(number)),
+                        ItemNumber::InTurn(number) => (2, Some(number)),
+                    };
+                    varint::put(&mut bytes, item.line << 4 | kind << 2 | u64::from(paginated) << 1);
+                    number.into_iter().for_each(|number| varint::put(&mut bytes, number));
                     varint::put(&mut bytes, offset);
                     varint::put(&mut bytes, len);
                 }
-                ItemBytes::Turn => varint::put(&mut bytes, item.line << 2 | 1),
+                ItemBytes::Turn => varint::put(&mut bytes, item.line << 4 | 1),
             }
         }
         bytes
@@ -116,13 +163,19 @@ impl TurnRow {
         let mut items = Vec::new();
         for _ in 0..count {
             let head = varint::take(&mut bytes)?;
+            let (line, mut number) = (head >> 4, ItemNumber::None);
             let from = if head & 1 == 1 {
                 ItemBytes::Turn
             } else {
+                match head >> 2 & 3 {
+                    0 => {}
+                    1 => number = ItemNumber::InThread(varint::take(&mut bytes)?),
+                    _ => number = ItemNumber::InTurn(varint::take(&mut bytes)?),
+                }
                 let (offset, len) = (varint::take(&mut bytes)?, varint::take(&mut bytes)?);
                 ItemBytes::Own { offset, len, paginated: head & 2 == 2 }
             };
-            items.push(ItemRow { line: head >> 2, from });
+            items.push(ItemRow { line, from, number });
         }
         Some(items)
     }
@@ -164,4 +217,47 @@ impl TurnResumePoint {
 /// Returns the history mode.
 pub(super) const fn history_mode(paginated: bool) -> HistoryMode {
     if paginated { HistoryMode::Paginated } else { HistoryMode::Legacy }
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_protocol::TurnId;
+
+    use super::{BytePosition, ItemBytes, ItemNumber, ItemRow, TurnRow};
+
+    #[test]
+    fn items_are_unpacked_as_they_were_packed() {
+        let own = |offset| ItemBytes::Own { offset, len: 300, paginated: offset > 0 };
+        let numbers = [ItemNumber::None, ItemNumber::InThread(4_000), ItemNumber::InTurn(7)];
+        let mut items: Vec<ItemRow> =
+            (0..).zip(numbers).map(|(line, number)| ItemRow { line, from: own(line * 1_000), number }).collect();
+        items.push(ItemRow { line: 90_000, from: ItemBytes::Turn, number: ItemNumber::None });
+        let row = TurnRow {
+            turn_index: 2,
+            id: TurnId::from("a"),
+            lines: 0..1,
+            next_item: 1,
+            paginated: true,
+            start: BytePosition::default(),
+            end: BytePosition::default(),
+            is_self_contained: true,
+            items,
+            is_last: true,
+        };
+        assert_eq!(TurnRow::unpack_items(&row.pack_items()), Some(row.items));
+    }
+
+    #[test]
+    fn an_id_is_made_of_its_number_again() {
+        for (id, number) in [
+            ("item-7", ItemNumber::InThread(7)),
+            ("item-3-12", ItemNumber::InTurn(12)),
+            ("item-4-12", ItemNumber::None),
+            ("item-07", ItemNumber::None),
+            ("call_1", ItemNumber::None),
+        ] {
+            assert_eq!(ItemNumber::of(&id.into(), 2), number, "{id}");
+            assert!(number.id(2).is_none_or(|made| made.as_str() == id));
+        }
+    }
 }

@@ -5,13 +5,16 @@
 //! lines a damaged log has.
 //!
 //! - [`split_line`] splits the bytes between two newlines into [`Entry`] values, without blanks.
+//! - [`ShortTexts`] shortens long texts while lines are read.
 //! - [`split_raw`] and [`RawReader`] return [`RawEntry`] values, which together hold *every* byte of the log.
 
 mod entry;
 mod raw;
 mod salvage;
+mod short_texts;
 mod split;
 
 pub use self::entry::{DamageKind, DamagedRange, Entry, LineRecord, MAX_LINE_BYTES};
 pub use self::raw::{LONG_LINE_CHUNK_BYTES, RawContent, RawEntry, RawReader, split_raw};
+pub use self::short_texts::{ShortTexts, bytes_left_out, shorten_text};
 pub use self::split::{BYTE_ORDER_MARK, split_line};

@@ -72,6 +72,12 @@ pub struct TurnQuery {
     pub cursor: Option<Cursor>,
     /// Which items of each turn are returned.
     pub items_view: ItemsView,
+    /// How long a text has to be, in bytes, so that a reader does not need the whole of it. `None` if it needs everything.
+    ///
+    /// A store may shorten longer texts of items to their beginning and their end, and those of turns with very many items to less
+    /// ([`shorten_text`](crate::log::shorten_text)). So the memory of a page does not depend on the length of texts. A store that has a
+    /// text in memory anyway may return the whole.
+    pub max_text: Option<usize>,
 }
 
 impl TurnQuery {
@@ -85,6 +91,7 @@ impl TurnQuery {
             limit: usize::MAX,
             cursor: None,
             items_view: ItemsView::Full,
+            max_text: None,
         }
     }
 }
@@ -102,12 +109,21 @@ pub struct ItemQuery {
     pub limit: usize,
     /// The cursor at which the page begins. `None` for the first page.
     pub cursor: Option<Cursor>,
+    /// As [`TurnQuery::max_text`].
+    pub max_text: Option<usize>,
 }
 
 impl ItemQuery {
     /// Creates a query for all items of a thread on one page, oldest first.
     #[must_use]
     pub fn all(thread_id: ThreadId) -> Self {
-        Self { thread_id, turn: None, direction: SortDirection::Ascending, limit: usize::MAX, cursor: None }
+        Self {
+            thread_id,
+            turn: None,
+            direction: SortDirection::Ascending,
+            limit: usize::MAX,
+            cursor: None,
+            max_text: None,
+        }
     }
 }

@@ -270,7 +270,7 @@ fn read_items(
         let item = match row {
             // A file that was moved just now is found at its new path when the thread is read whole. One that cannot be read is
             // reported then.
-            Some(row) => match read_item(parts, row, doc.item) {
+            Some(row) => match read_item(parts, row, doc.item, None) {
                 Err(IndexError::Files(RolloutError::Io { .. })) => None,
                 item => item?,
             },

@@ -4,8 +4,8 @@ use std::fs;
 
 use selvedge_history::apply_view;
 use selvedge_protocol::{
-    Cursor, HistoryBase, HistoryMode, ItemQuery, ItemsView, Page, SortDirection, ThreadId, Turn, TurnItemEntry,
-    TurnQuery,
+    Cursor, HistoryBase, HistoryMode, ItemPosition, ItemQuery, ItemsView, Page, SortDirection, ThreadId, Turn,
+    TurnItemEntry, TurnQuery,
 };
 use selvedge_rollout::RolloutHome;
 use selvedge_state::{IndexError, StateIndex};
@@ -33,7 +33,11 @@ fn item_entries(turns: &[Turn]) -> Vec<(u64, TurnItemEntry)> {
     let of_turn = |(place, turn): (u64, &Turn)| {
         let turn_id = turn.id.clone();
         let items = turn.items.clone();
-        (place << 32..).zip(items.into_iter().map(move |item| TurnItemEntry { turn_id: turn_id.clone(), item }))
+        let items = items.into_iter().zip(turn.item_positions.clone());
+        (place << 32..).zip(items).map(move |(position, (item, line))| {
+            let entry = TurnItemEntry { turn_id: turn_id.clone(), item, position: ItemPosition::of(position), line };
+            (position, entry)
+        })
     };
     (0..).zip(turns).flat_map(of_turn).collect()
 }

@@ -2,11 +2,12 @@
 //!
 //! It has the methods of the real one that the store calls, so that the layers above are the same in both builds.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use selvedge_protocol::{
     ItemQuery, Page, SearchHit, SearchQuery, StatsQuery, StoredThread, ThreadId, ThreadQuery, ThreadStats, Turn,
-    TurnItemEntry, TurnQuery,
+    TurnId, TurnItemEntry, TurnQuery,
 };
 use selvedge_rollout::CachedHome;
 use selvedge_thread_store::StoreError;
@@ -59,6 +60,10 @@ impl NoIndex {
     }
 
     pub(crate) async fn list_turns(&self, _: &TurnQuery, _is_live: bool) -> Option<Page<Turn>> {
+        None
+    }
+
+    pub(crate) async fn turn_start(&self, _: ThreadId, _: &TurnId) -> Option<(PathBuf, usize, u64)> {
         None
     }
 

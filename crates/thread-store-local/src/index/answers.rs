@@ -1,8 +1,10 @@
 //! The queries that the index answers. `None` means that the logs have to answer.
 
+use std::path::PathBuf;
+
 use selvedge_protocol::{
-    ItemQuery, Page, StatsQuery, StoredThread, ThreadId, ThreadQuery, ThreadStats, Turn, TurnItemEntry, TurnQuery,
-    distinct_prefix_len,
+    ItemQuery, Page, StatsQuery, StoredThread, ThreadId, ThreadQuery, ThreadStats, Turn, TurnId, TurnItemEntry,
+    TurnQuery, distinct_prefix_len,
 };
 use selvedge_state::{IndexError, StateIndex};
 
@@ -61,6 +63,15 @@ impl HomeIndex {
     pub(crate) async fn list_items(&self, query: &ItemQuery, is_live: bool) -> Option<Page<TurnItemEntry>> {
         self.query(self.refreshed_for(query.thread_id), |index: StateIndex| async move {
             index.list_items(query, is_live).await
+        })
+        .await
+    }
+
+    /// Returns where the newest turn with this id begins: the file, the index of the file in the history, and the byte.
+    pub(crate) async fn turn_start(&self, thread_id: ThreadId, turn_id: &TurnId) -> Option<(PathBuf, usize, u64)> {
+        self.query(self.refreshed_for(thread_id), |index: StateIndex| async move {
+            let start = index.turn_start(thread_id, turn_id).await?;
+            Ok(start.map(|(path, start)| (path, start.part, start.byte)))
         })
         .await
     }

@@ -1,8 +1,10 @@
 //! The history of a thread line by line, from its files.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use selvedge_protocol::log::RawContent;
 use selvedge_protocol::{SegmentId, ThreadId, TurnBoundary, TurnId};
 use selvedge_rollout::{FileStamp, HomeFiles, ResolvedHistory, RolloutFile, read_head};
 use selvedge_thread_store::implement::{
@@ -19,8 +21,23 @@ use crate::store_core::{FoundHistory, StoreCore};
 
 impl StoreCore {
     pub(crate) fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
+        self.read_lines_from(query, None)
+    }
+
+    /// Reads a page. `turn_start` is where the index says that the turn of the query begins: the file, its index in the history, and the
+    /// byte.
+    pub(crate) fn read_lines_from(
+        &self,
+        query: &LineQuery,
+        turn_start: Option<&(PathBuf, usize, u64)>,
+    ) -> Result<LinePage> {
         let FoundHistory { files, resolved } = self.resolve(self.files()?, query.thread_id)?;
-        read_lines(&HistoryLines::new(self, &files, &resolved), query)
+        let mut lines = HistoryLines::new(self, &files, &resolved);
+        let is_part = |(path, part, _): &&(PathBuf, usize, u64)| {
+            resolved.parts.get(*part).is_some_and(|known| known.file.path == *path)
+        };
+        lines.turn_start = turn_start.filter(is_part).map(|(_, part, byte)| (*part, *byte));
+        read_lines(&lines, query)
     }
 
     /// Returns the state of a thread's writer. The caller holds the permit of the thread, from which `recent` comes, so nothing is
@@ -43,6 +60,8 @@ struct HistoryLines<'a> {
     files: &'a Arc<HomeFiles>,
     resolved: &'a ResolvedHistory,
     parts: Vec<ChainPart>,
+    /// The part in which the turn of the query begins, and the byte, if the index knows it.
+    turn_start: Option<(usize, u64)>,
 }
 
 impl<'a> HistoryLines<'a> {
@@ -51,7 +70,7 @@ impl<'a> HistoryLines<'a> {
             segment_id: part.file.name.segment_id(),
             inherited: part.file.name.thread_id != resolved.thread_id,
         });
-        Self { store, files, resolved, parts: parts.collect() }
+        Self { store, files, resolved, parts: parts.collect(), turn_start: None }
     }
 
     fn file(&self, part: usize) -> &RolloutFile {
@@ -143,6 +162,20 @@ impl LineSource for HistoryLines<'_> {
     }
 
     fn turn_start(&self, turn_id: &TurnId) -> Result<(usize, u64)> {
+        if let Some((mut part, mut before)) = self.turn_start {
+            // Damage before the turn belongs to it: the page begins behind the line before it.
+            loop {
+                for entry in self.entries_back(part, before)? {
+                    let entry = entry?;
+                    if let RawContent::Line(_) = entry.content {
+                        return Ok((part, entry.range.end));
+                    }
+                }
+                // Without a line before it, the turn begins the history.
+                let Some(earlier) = part.checked_sub(1) else { return Ok((0, 0)) };
+                (part, before) = (earlier, self.prefix(earlier)?.end);
+            }
+        }
         let head = read_head(self.resolved.newest()).map_err(store_error)?;
         let mode = head.map(|head| head.mode()).unwrap_or_default();
         let found = self.store.locate_boundary(self.resolved, mode, &TurnBoundary::Before(turn_id.clone()))?;

@@ -36,7 +36,11 @@ impl ThreadReader for LocalThreadStore {
 
     async fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
         let query = query.clone();
-        self.reading(move |core| core.read_lines(&query)).await
+        let turn_start = match &query.start {
+            LineStart::Turn(turn_id) => self.core.index.turn_start(query.thread_id, turn_id).await,
+            _ => None,
+        };
+        self.reading(move |core| core.read_lines_from(&query, turn_start.as_ref())).await
     }
 
     async fn wait_for_lines(&self, thread_id: ThreadId, after: &LinePosition) -> Result<()> {

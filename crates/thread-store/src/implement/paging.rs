@@ -187,8 +187,11 @@ pub fn page_turns(query: &TurnQuery, turns: Vec<Turn>) -> Result<Page<Turn>> {
 pub fn page_items(query: &ItemQuery, turns: Vec<Turn>) -> Result<Page<TurnItemEntry>> {
     let mut entries = Vec::new();
     for (turn_index, turn) in selected(query.thread_id, query.turn.as_ref(), turns)? {
-        let positions = (ItemPosition { turn: turn_index, item: 0 }.position()..).zip(turn.items);
-        entries.extend(positions.map(|(position, item)| (position, TurnItemEntry { turn_id: turn.id.clone(), item })));
+        let items = (0..).zip(turn.items).zip(turn.item_positions);
+        entries.extend(items.map(|((index, item), line)| {
+            let position = ItemPosition { turn: turn_index, item: index };
+            (position.position(), TurnItemEntry { turn_id: turn.id.clone(), item, position, line })
+        }));
     }
     page_by_position(query.direction, query.limit, query.cursor.as_ref(), entries)
 }

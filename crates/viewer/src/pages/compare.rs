@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::extract::{Query, State};
 use axum::response::Html;
 use maud::{Markup, html};
-use selvedge_protocol::{Cursor, ItemsView, StoredThread, ThreadId, Turn};
+use selvedge_protocol::{
+    Cursor, ItemQuery, ItemsView, SortDirection, StoredThread, ThreadId, TurnItemEntry, TurnSelector,
+};
 use selvedge_thread_store::StoreError;
 use selvedge_transcript::html::{TurnAnchors, time, title};
 use serde::Deserialize;
@@ -15,7 +17,7 @@ use crate::error::PageError;
 use crate::hits::relation;
 use crate::layout::{bar, page as layout};
 use crate::turn_view::turn_views;
-use crate::turns::{Turns, count_turns, nth_turn};
+use crate::turns::{Turns, count_turns, is_long, items_of, nth_turn};
 use crate::url::thread_id;
 
 #[derive(Debug, Deserialize)]
@@ -35,14 +37,20 @@ pub(crate) async fn page(
     let threads = (app.store().read_thread(a).await?, app.store().read_thread(b).await?);
     let shared = shared_turns(&app, a, b).await?;
     let from = params.from.unwrap_or(shared + 1).max(1);
-    let sides = (
+    let mut sides = (
         Turns::after(&app, a, Cursor::at_position(from - 1)).await?,
         Turns::after(&app, b, Cursor::at_position(from - 1)).await?,
     );
     let has_more = sides.0.newer.is_some() || sides.1.newer.is_some();
+    // A side can have fewer turns because they are longer. The next page begins with the same turn on both.
+    let rows = [&sides.0, &sides.1].into_iter().filter(|side| side.newer.is_some()).map(|side| side.turns.len()).min();
+    if let Some(rows) = rows {
+        sides.0.turns.truncate(rows);
+        sides.1.turns.truncate(rows);
+    }
+    let next = from + rows.unwrap_or_default() as u64;
     let mut anchors = TurnAnchors::default();
     let views = (turn_views(&app, a, sides.0, &mut anchors).await?, turn_views(&app, b, sides.1, &mut anchors).await?);
-    let next = from + crate::turns::LIMIT as u64;
     let body = html! {
         (bar(&html! { div.pages { a href={ "/threads/" (a) "/relatives" } { "Forks and sub-agents" } } }))
         main #main.compare {
@@ -83,9 +91,7 @@ async fn shared_turns(app: &ViewerApp, a: ThreadId, b: ThreadId) -> Result<u64, 
     let (mut shared, mut most) = (0, count_turns(app, a).await?.min(count_turns(app, b).await?));
     while shared < most {
         let middle = shared + (most - shared).div_ceil(2);
-        let ones = nth_turn(app, a, middle, ItemsView::Full).await?;
-        let others = nth_turn(app, b, middle, ItemsView::Full).await?;
-        if is_same(ones.as_ref(), others.as_ref()) {
+        if is_same(app, (a, b), middle).await? {
             shared = middle;
         } else {
             most = middle - 1;
@@ -94,13 +100,22 @@ async fn shared_turns(app: &ViewerApp, a: ThreadId, b: ThreadId) -> Result<u64, 
     Ok(shared)
 }
 
-/// Returns whether two turns are the same. Their ids and their content are compared, and not their ends: a turn that was interrupted
-/// in one thread because it was forked there is still the same.
-fn is_same(one: Option<&Turn>, other: Option<&Turn>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => {
-            one.id == other.id && one.started_at == other.started_at && one.items == other.items
-        }
-        _ => false,
+/// Returns whether the turns with this number are the same in two threads. Their ids and their content are compared, and not their ends: a
+/// turn that was interrupted in one thread because it was forked there is still the same.
+async fn is_same(app: &ViewerApp, (a, b): (ThreadId, ThreadId), number: u64) -> Result<bool, StoreError> {
+    let states = (nth_turn(app, a, number, ItemsView::None).await?, nth_turn(app, b, number, ItemsView::None).await?);
+    let (Some(one), Some(other)) = states else { return Ok(false) };
+    if one.id != other.id || one.started_at != other.started_at {
+        return Ok(false);
     }
+    if is_long(&one) || is_long(&other) {
+        // The newest items with their places stand for all: each has its own id and its own line.
+        let newest = items_of(a, TurnSelector::Number(number), SortDirection::Descending, None);
+        let ones = app.store().list_items(&newest).await?.items;
+        let others = app.store().list_items(&ItemQuery { thread_id: b, ..newest }).await?.items;
+        let facts = |entry: &TurnItemEntry| (entry.position, entry.item.clone());
+        return Ok(ones.iter().map(facts).eq(others.iter().map(facts)));
+    }
+    let turns = (nth_turn(app, a, number, ItemsView::Full).await?, nth_turn(app, b, number, ItemsView::Full).await?);
+    Ok(matches!(turns, (Some(one), Some(other)) if one.items == other.items))
 }

@@ -1,4 +1,4 @@
-//! One item as a whole, a part of a turn with many items, and the text of an item for the clipboard.
+//! One item alone, more items of a long turn, and the text of an item for the clipboard.
 
 use std::sync::Arc;
 
@@ -7,19 +7,23 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect};
 use maud::html;
-use selvedge_protocol::{ItemContent, ItemsView, ThreadId, Turn};
-use selvedge_transcript::html::{anchor, item_anchor, unfolded_item};
+use selvedge_protocol::{
+    Cursor, ItemContent, ItemPosition, SortDirection, ThreadId, TurnId, TurnItemEntry, TurnSelector,
+};
+use selvedge_transcript::cut_content;
+use selvedge_transcript::html::{anchor, html_text, item_anchor, unfolded_item};
 use serde::Deserialize;
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
-use crate::turn_view::items_view;
-use crate::turns::turn_of;
+use crate::turn_view::{TurnPlace, bytes, item_view};
+use crate::turns::{index_of_item, items_of, nth_item, number_of, turn_of};
 use crate::url::{encoded, thread_id};
 
-/// Items on a page of a turn.
-const LIMIT: usize = 200;
+/// The longest text of an item on a page of its own, and for the clipboard, in bytes.
+const MAX_SHOWN: usize = 1 << 20;
+const MAX_COPIED: usize = 4 << 20;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct ItemParams {
@@ -29,66 +33,91 @@ pub(crate) struct ItemParams {
     start: Option<u64>,
     /// The number of the item in the turn, counted from 1.
     #[serde(default)]
-    item: usize,
+    item: u64,
     /// The position of the first line of the item, instead of its number.
     position: Option<u64>,
     /// The number of the turn, if the link knows it.
     number: Option<u64>,
 }
 
-/// The item as a page, with nothing left out.
+/// The item as a page, with more of its texts than the transcript has.
 pub(crate) async fn page(
     State(app): State<Arc<ViewerApp>>,
     Path(id): Path<String>,
     Query(params): Query<ItemParams>,
 ) -> Result<Html<String>, PageError> {
-    let (id, turn, index) = asked(&app, &id, &params).await?;
-    let anchor = item_anchor(&anchor(&turn), index);
+    let id = thread_id(&id)?;
+    let mut entry = asked(&app, id, &params, MAX_SHOWN).await?;
+    let removed = cut_content(&mut entry.item.content, MAX_SHOWN);
+    let number = entry.position.item + 1;
+    let anchor = item_anchor(&anchor(&entry.turn_id), entry.position.item);
+    let turn = encoded(entry.turn_id.as_str());
     let body = html! {
         (thread_bar(id, ""))
         main #main.transcript {
-            h1 { "Item " (index + 1) " of a turn" }
-            p { a href={ "/threads/" (id) "?turn=" (encoded(turn.id.as_str())) "#" (anchor) } { "in the transcript" } }
+            h1 { "Item " (number) " of a turn" }
+            p { a href={ "/threads/" (id) "?turn=" (turn) "&item=" (number) "#" (anchor) } { "in the transcript" } }
+            @if removed > 0 {
+                p.cut { "The item is too long for this page: " (bytes(removed)) " are not shown. " a href={ "/threads/" (id) "/lines?position=" (entry.line) } { "Its lines in the log" } " have all of it." }
+            }
             h2.hidden { "Content" }
-            (unfolded_item(&anchor, &turn.items[index]))
+            (unfolded_item(&anchor, &entry.item))
         }
     };
     Ok(layout("Item", &body))
 }
 
-/// Items of a turn, from one on.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PartParams {
+    turn: String,
+    /// The position of the first line of the turn.
+    start: u64,
+    cursor: String,
+    /// `older` or `newer`.
+    direction: String,
+}
+
+/// More items of a long turn, as a part of a page.
 pub(crate) async fn items(
     State(app): State<Arc<ViewerApp>>,
     Path(id): Path<String>,
-    Query(params): Query<ItemParams>,
+    Query(params): Query<PartParams>,
 ) -> Result<Html<String>, PageError> {
-    let (id, turn, first) = asked(&app, &id, &params).await?;
-    let end = turn.items.len().min(first + LIMIT);
-    let place = format!("turn={}&start={}", encoded(turn.id.as_str()), turn.lines.start);
-    let (count, label) = (turn.items.len(), format!("Items {} to {end}", first + 1));
-    let body = html! {
-        (thread_bar(id, ""))
-        main #main.transcript {
-            h1 { (label) " of " (count) " of a turn" }
-            p { a href={ "/threads/" (id) "?turn=" (encoded(turn.id.as_str())) } { "in the transcript" } }
-            h2.hidden { "Items" }
-            (items_view(id, turn, first..end))
-            @if end < count { p.more { a rel="next" href={ "/threads/" (id) "/items?" (place) "&item=" (end + 1) } { "more items" } } }
-        }
-    };
-    Ok(layout(&label, &body))
+    let thread = thread_id(&id)?;
+    let cursor = Cursor::from(params.cursor);
+    let at = cursor.position().map_err(|error| PageError::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let at = ItemPosition::of(at);
+    let is_newer = params.direction == "newer";
+    let direction = if is_newer { SortDirection::Ascending } else { SortDirection::Descending };
+    let query = items_of(thread, TurnSelector::Number(at.turn + 1), direction, Some(cursor));
+    let mut page = app.store().list_items(&query).await?;
+    if !is_newer {
+        page.items.reverse();
+    }
+    let turn = TurnId::from(params.turn);
+    if page.items.iter().any(|entry| entry.turn_id != turn) {
+        return Err(PageError::new(StatusCode::NOT_FOUND, "the turn is no longer at this place"));
+    }
+    let place = TurnPlace { thread, turn: &turn, start: params.start };
+    let next = page.next_cursor.as_ref();
+    Ok(Html(html_text(html! {
+        @if !is_newer { (place.more_items(next, "older")) }
+        @for entry in page.items { (item_view(&place, entry.position.item, entry.line, entry.item)) }
+        @if is_newer { (place.more_items(next, "newer")) }
+    })))
 }
 
-/// The text of an item, as it was written.
+/// The text of an item, as it was written. A very long one is shortened.
 pub(crate) async fn text(
     State(app): State<Arc<ViewerApp>>,
     Path(id): Path<String>,
     Query(params): Query<ItemParams>,
 ) -> Result<impl IntoResponse, PageError> {
-    let (_, turn, index) = asked(&app, &id, &params).await?;
+    let mut entry = asked(&app, thread_id(&id)?, &params, MAX_COPIED).await?;
+    cut_content(&mut entry.item.content, MAX_COPIED);
     let headers =
         [(CONTENT_TYPE, "text/plain; charset=utf-8"), (HeaderName::from_static("content-disposition"), "inline")];
-    Ok((headers, plain(&turn.items[index].content)))
+    Ok((headers, plain(&entry.item.content)))
 }
 
 /// Leads from a line of an item to the item in the transcript.
@@ -98,32 +127,37 @@ pub(crate) async fn at_position(
     Query(params): Query<ItemParams>,
 ) -> Result<Redirect, PageError> {
     let id = thread_id(&id)?;
-    let turn = read(&app, id, &params).await?;
-    let place = encoded(turn.id.as_str());
-    // An item that the turn no longer has: its turn is near enough.
-    let target = index_of(&turn, &params).map_or_else(|_| anchor(&turn), |index| item_anchor(&anchor(&turn), index));
-    let number = params.number.map(|number| format!("&number={number}")).unwrap_or_default();
-    Ok(Redirect::to(&format!("/threads/{id}?turn={place}{number}#{target}")))
-}
-
-/// Reads the turn that is asked for. Returns the thread, the turn, and the index of the item.
-async fn asked(app: &ViewerApp, id: &str, params: &ItemParams) -> Result<(ThreadId, Turn, usize), PageError> {
-    let id = thread_id(id)?;
-    let turn = read(app, id, params).await?;
-    let index = index_of(&turn, params)?;
-    Ok((id, turn, index))
-}
-
-async fn read(app: &ViewerApp, id: ThreadId, params: &ItemParams) -> Result<Turn, PageError> {
-    turn_of(app, id, &params.turn, params.start, ItemsView::Full).await
-}
-
-fn index_of(turn: &Turn, params: &ItemParams) -> Result<usize, PageError> {
+    let turn = turn_of(&app, id, &params.turn, params.start).await?;
+    let number = number_of(&app, id, &turn, params.number).await?;
     let index = match params.position {
-        Some(position) => turn.item_positions.iter().position(|each| *each == position),
-        None => params.item.checked_sub(1).filter(|index| *index < turn.items.len()),
+        Some(position) => index_of_item(&app, id, number, &turn, position).await?,
+        None => params.item.checked_sub(1),
     };
-    index.ok_or_else(|| PageError::new(StatusCode::NOT_FOUND, "the turn has no such item"))
+    let (place, anchor) = (encoded(turn.id.as_str()), anchor(&turn.id));
+    // An item that the turn no longer has: its turn is near enough.
+    let target = match index {
+        Some(index) => format!("&item={}#{}", index + 1, item_anchor(&anchor, index)),
+        None => format!("#{anchor}"),
+    };
+    Ok(Redirect::to(&format!("/threads/{id}?turn={place}&number={number}{target}")))
+}
+
+/// Reads the item that is asked for.
+async fn asked(
+    app: &ViewerApp,
+    id: ThreadId,
+    params: &ItemParams,
+    max_text: usize,
+) -> Result<TurnItemEntry, PageError> {
+    let missing = || PageError::new(StatusCode::NOT_FOUND, "the turn has no such item");
+    let turn = turn_of(app, id, &params.turn, params.start).await?;
+    let number = number_of(app, id, &turn, params.number).await?;
+    let index = match params.position {
+        Some(position) => index_of_item(app, id, number, &turn, position).await?,
+        None => params.item.checked_sub(1),
+    };
+    let entry = nth_item(app, id, number, index.ok_or_else(missing)?, max_text).await?;
+    entry.filter(|entry| entry.turn_id == turn.id).ok_or_else(missing)
 }
 
 fn plain(content: &ItemContent) -> String {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
+use crate::live::LivePlace;
 use crate::turn_view::{bytes, turn_views};
 use crate::turns::Turns;
 use crate::url::{encoded, thread_id};
@@ -22,8 +23,10 @@ use crate::url::{encoded, thread_id};
 pub(crate) struct ThreadParams {
     /// The turn at which the page begins. Empty for the end of the thread.
     turn: String,
-    /// The number of that turn, if the link knows it: so the turn is found faster.
+    /// The number of that turn, if the link knows it: so the turn is found faster. Without an id, it says which turn it is.
     number: Option<u64>,
+    /// The number of the item of the turn that is wanted, counted from 1: of a long turn, the page shows items around it.
+    item: u64,
 }
 
 pub(crate) async fn page(
@@ -33,10 +36,10 @@ pub(crate) async fn page(
 ) -> Result<Html<String>, PageError> {
     let id = thread_id(&id)?;
     let thread = app.store().read_thread(id).await?;
-    let turns = if params.turn.is_empty() {
-        Turns::newest(&app, id).await?
-    } else {
-        Turns::from_turn(&app, id, &params.turn, params.number).await?
+    let turns = match (params.turn.as_str(), params.number) {
+        ("", None) => Turns::newest(&app, id).await?,
+        ("", Some(number)) => Turns::from_number(&app, id, number, params.item).await?,
+        (turn, number) => Turns::from_turn(&app, id, turn, number, params.item).await?,
     };
     let size: u64 = app
         .store()
@@ -46,8 +49,9 @@ pub(crate) async fn page(
         .filter(|segment| segment.is_current)
         .map(|segment| segment.bytes)
         .sum();
-    // A page that ends with the newest turn goes on with it.
-    let live = turns.newer.is_none().then(|| live_path(id, &turns));
+    // A page that ends with the newest item goes on with it.
+    let is_end = turns.newer.is_none() && turns.turns.last().is_none_or(|last| last.newer_items.is_none());
+    let live = is_end.then(|| live_path(id, &turns));
     let turns = render(&app, turns, id).await?;
     let body = html! {
         (thread_bar(id, ""))
@@ -64,11 +68,9 @@ pub(crate) async fn page(
 
 /// Returns where changes are sent. The last turn is sent again, because it may have grown since the page was made.
 fn live_path(id: ThreadId, turns: &Turns) -> String {
-    match turns.first {
-        Some(first) if !turns.turns.is_empty() => {
-            format!("/threads/{id}/live?from={}", first + turns.turns.len() as u64 - 1)
-        }
-        _ => format!("/threads/{id}/live"),
+    match turns.turns.last().and_then(LivePlace::behind) {
+        Some(place) => format!("/threads/{id}/live?from={place}"),
+        None => format!("/threads/{id}/live"),
     }
 }
 

@@ -206,9 +206,10 @@ async fn what_does_not_exist_is_a_clear_404() {
     }
     paths.push(format!("/threads/{id}?turn=no-such-turn"));
     paths.push(format!("/threads/{id}/lines?position=1000000"));
-    for page in ["item", "items", "text", "at"] {
+    for page in ["item", "text", "at"] {
         paths.push(format!("/threads/{id}/{page}?turn=no-such-turn&item=1"));
     }
+    paths.push(format!("/threads/{id}/items?turn=no-such-turn&start=1&direction=newer&cursor=p1.0"));
     paths.push(format!("/api/v1/threads/{id}/turns/no-such-turn"));
     for path in paths {
         let answer = viewer.get(&path).await;
@@ -234,7 +235,7 @@ async fn what_does_not_exist_is_a_clear_404() {
 }
 
 #[tokio::test]
-async fn a_huge_item_is_cut_with_a_link_to_the_whole() {
+async fn a_huge_item_is_cut_with_links_to_the_rest() {
     let viewer = TestViewer::empty().await;
     let output = "0123456789".repeat(1_000_000);
     let live = viewer.manager.start(crate::answers::meta()).await.unwrap();
@@ -247,16 +248,19 @@ async fn a_huge_item_is_cut_with_a_link_to_the_whole() {
     let answer = viewer.get(&format!("/threads/{id}")).await;
     assert!(answer.body.len() < 200_000, "{}", answer.body.len());
     let page = answer.page();
-    let whole = link(&page, ".cut a").unwrap();
-    let whole = viewer.get(&whole).await;
-    assert!(
-        whole
-            .page()
-            .select(&scraper::Selector::parse(".command-execution pre").unwrap())
-            .any(|pre| pre.text().collect::<String>() == output)
-    );
+    // A page of its own and the clipboard have more of it, and the log has everything.
+    let more = viewer.get(&link(&page, ".cut a[href*='/item?']").unwrap()).await;
+    assert!(more.body.len() > 1_000_000 && more.body.len() < 1_500_000, "{}", more.body.len());
     let text = all(&page, ".command-execution a.raw")[0].value().attr("data-text").unwrap();
-    assert!(viewer.get(text).await.text().ends_with(&output));
+    let text = viewer.get(text).await.text();
+    assert!(text.starts_with("$ bash") && text.ends_with("0123456789") && text.len() > 4_000_000, "{}", text.len());
+    let line = viewer.page(&link(&page, ".cut a[href*='/lines?']").unwrap()).await;
+    let later = viewer.page(&link(&line, "a[rel=next]").unwrap()).await;
+    let mut is_there = false;
+    for raw in [&line, &later].into_iter().flat_map(|page| all(page, "article .label a[href*='/raw?']")) {
+        is_there |= viewer.get(raw.value().attr("href").unwrap()).await.text().contains(&output);
+    }
+    assert!(is_there);
     for path in ["context", "lines", "windows", "world"] {
         let answer = viewer.get(&format!("/threads/{id}/{path}")).await;
         assert!(answer.status == 200 && answer.body.len() < 400_000, "{path}: {}", answer.body.len());

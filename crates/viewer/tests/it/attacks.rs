@@ -85,7 +85,7 @@ const ELEMENTS: &str = "a article body br button blockquote caption circle code 
     figcaption figure form h1 h2 h3 h4 h5 h6 head header hr html img input kbd label li line link main mark meta nav ol option p \
     polyline pre rect script section select span strong summary svg table tbody td text th thead time title tr ul sup";
 const ATTRIBUTES: &str = "action alt aria-current aria-hidden aria-label aria-labelledby aria-live autocomplete charset checked class content cx \
-    cy data-instant data-keys data-live data-more data-part data-start data-text data-thread datetime defer disabled height hidden \
+    cy data-instant data-keys data-live data-more data-first data-number data-part data-start data-text data-thread datetime defer disabled height hidden \
     href id lang list loading method name open placeholder points preserveAspectRatio r rel role scope selected src start tabindex target text-anchor \
     type value viewBox width x x1 x2 y y1 y2";
 

@@ -164,28 +164,3 @@ async fn a_thread_whose_turn_is_in_progress_is_marked() {
     turn.complete().await.unwrap();
     assert!(all(&viewer.page("/").await, ".running").is_empty());
 }
-
-#[tokio::test]
-async fn a_turn_with_many_items_shows_its_beginning_and_its_end() {
-    let viewer = TestViewer::empty().await;
-    let live = viewer.manager.start(meta()).await.unwrap();
-    let turn = live.begin_turn(TurnSettings::default()).await.unwrap();
-    for number in 1..=450 {
-        turn.agent_message(format!("message {number}")).await.unwrap();
-    }
-    turn.complete().await.unwrap();
-    let mut page = viewer.page(&format!("/threads/{}", live.id())).await;
-    let mut shown = texts(&page, ".agent-message .text");
-    assert_eq!((shown.len(), shown[20].as_str()), (200, "message 271"));
-    let mut rest = Vec::new();
-    let mut next = link(&page, ".more-items a");
-    while let Some(path) = next {
-        page = viewer.page(&path).await;
-        rest.extend(texts(&page, ".agent-message .text"));
-        next = link(&page, "a[rel=next]");
-    }
-    shown.truncate(20);
-    shown.extend(rest);
-    let expected: Vec<String> = (1..=450).map(|number| format!("message {number}")).collect();
-    assert_eq!(shown, expected);
-}

@@ -134,6 +134,8 @@ async fn keys_move_through_a_thread_and_tell_of_themselves() {
     browser.shows("document.querySelector('dialog').open", false);
     // The first stop of the focus leads over the bar.
     browser.open(&format!("http://{}/threads/{id}", viewer.host));
+    // The page before had a focus.
+    browser.wait("document.activeElement === document.body");
     browser.press("Tab");
     browser.shows("document.activeElement.className", "skip");
     browser.check(&viewer.host);

@@ -8,6 +8,7 @@ mod attacks;
 mod beside;
 mod browser;
 mod browser_tests;
+mod huge_turn;
 mod recordings;
 mod style;
 mod support;

@@ -55,6 +55,24 @@ async fn damage_is_marked_where_it_is_in_the_transcript() {
 }
 
 #[tokio::test]
+async fn damage_is_marked_behind_any_number_of_bytes() {
+    let viewer = TestViewer::empty().await;
+    let long = "word ".repeat(100_000);
+    let mut messages = vec![long.as_str(); 6];
+    messages.push("damaged here");
+    let id = a_thread(&viewer, &messages).await;
+    edit(&viewer, |lines| {
+        let at = lines.iter().rposition(|line| line.contains("damaged here")).unwrap();
+        lines.insert(at, "{\"damaged".to_owned());
+    });
+    let seventh = turn_ids(&viewer, id).await[6].clone();
+    for path in [format!("/threads/{id}"), format!("/threads/{id}?turn={seventh}")] {
+        let page = viewer.page(&path).await;
+        assert_eq!(all(&page, ".turn:last-of-type .damaged-here").len(), 1, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn damage_before_the_first_item_of_a_turn_is_at_its_beginning() {
     let viewer = TestViewer::empty().await;
     let id = a_thread(&viewer, &["first", "second"]).await;

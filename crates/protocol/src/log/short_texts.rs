@@ -1,0 +1,319 @@
+//! Shortens the long texts of lines while they are read, so that a reader needs memory for what it shows and not for what was written.
+//!
+//! A text of JSON is between two quotation marks. Its beginning is passed on as it is read; then two buffers, each half as long as
+//! a text may be, hold what was read last. When the second one is full, it replaces the first one, whose bytes are left out:
+//!
+//! ```text
+//! "beginning ░░░░░░░░░░░░░░░░ │ before │ last "      ░ left out, and counted
+//! ```
+
+use std::io::{self, Read};
+
+/// How many bytes are read at a time.
+const BLOCK: usize = 1 << 16;
+
+/// How many times [`ShortTexts`] passes on the longest text of a line, before all further texts of the line become short.
+const LONG_TEXTS: usize = 8;
+
+/// The longest text of a line that has [`LONG_TEXTS`].
+const FURTHER_TEXT: usize = MIN_TEXT;
+
+/// The shortest that a text becomes. Names of members, kinds and ids are texts, too, and have to stay whole.
+const MIN_TEXT: usize = 256;
+
+/// How an image within a text begins, and how many bytes of images stay whole. Half of an image cannot be shown.
+const IMAGE: &[u8] = b"data:image/";
+const IMAGE_BYTES: usize = 4 << 20;
+
+/// What stands around the number of bytes that were left out of a text.
+const BEFORE_NUMBER: &str = "\n\n[… ";
+const AFTER_NUMBER: &str = " bytes are not shown here …]\n\n";
+
+/// Returns how many bytes were left out of a text by [`ShortTexts`] or [`shorten_text`]. `None` if the text is whole.
+#[must_use]
+pub fn bytes_left_out(text: &str) -> Option<u64> {
+    let (before, _) = text.split_once(AFTER_NUMBER)?;
+    before.rsplit_once(BEFORE_NUMBER)?.1.parse().ok()
+}
+
+/// Shortens a text of more than `max` bytes to its beginning and its end, with a note of how many bytes are left out between them.
+/// Returns that number. A text that [`ShortTexts`] has shortened stays as it is.
+///
+/// ```
+/// use selvedge_protocol::log::{bytes_left_out, shorten_text};
+///
+/// let mut text = "0123456789".repeat(10);
+/// assert_eq!(shorten_text(&mut text, 20), 80);
+/// assert_eq!(text, "0123456789\n\n[… 80 bytes are not shown here …]\n\n0123456789");
+/// assert_eq!(bytes_left_out(&text), Some(80));
+/// ```
+pub fn shorten_text(text: &mut String, max: usize) -> u64 {
+    // A text can contain such a note itself, so its length counts, too.
+    if let Some(bytes) = bytes_left_out(text).filter(|_| text.len() <= max.saturating_mul(2)) {
+        return bytes;
+    }
+    if text.len() <= max {
+        return 0;
+    }
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    let start = (0..=max / 2).rev().find(is_boundary).unwrap_or(0);
+    let end = (text.len() - max / 2..=text.len()).find(is_boundary).unwrap_or(text.len());
+    let removed = end - start;
+    text.replace_range(start..end, &format!("{BEFORE_NUMBER}{removed}{AFTER_NUMBER}"));
+    removed as u64
+}
+
+/// Reads lines with their long texts shortened to their beginning and their end, as [`shorten_text`] does. Its memory does not depend
+/// on the length of a text.
+///
+/// A text of up to `max` bytes, and any of up to 256 bytes, stays whole. A longer one may be shortened, and has at most twice as many bytes
+/// then. The first few
+/// megabytes of images within texts stay whole. In a line with very many long texts, the later ones become shorter. Damage stays damage.
+#[derive(Debug)]
+pub struct ShortTexts<R> {
+    source: R,
+    max: usize,
+    block: Vec<u8>,
+    /// What was made and not yet passed on: the bytes from `passed` on.
+    out: Vec<u8>,
+    passed: usize,
+    /// The text that is being read, if the position is within one.
+    text: Option<TextState>,
+    /// How many bytes of the line were passed on, and how many bytes of images may still stay whole.
+    line: usize,
+    images: usize,
+}
+
+/// A text while it is read.
+#[derive(Debug, Default)]
+struct TextState {
+    /// The first bytes, which tell whether it is an image.
+    first: Vec<u8>,
+    is_image: bool,
+    /// How many bytes of its beginning may still be passed on.
+    room: usize,
+    /// The most bytes in each buffer.
+    half: usize,
+    before: Vec<u8>,
+    last: Vec<u8>,
+    left_out: u64,
+    /// An escape that is not complete, with its backslash.
+    escape: Vec<u8>,
+}
+
+impl<R: Read> ShortTexts<R> {
+    /// Creates a reader of the lines of `source`.
+    pub fn new(source: R, max: usize) -> Self {
+        Self {
+            source,
+            max: max.max(MIN_TEXT),
+            block: vec![0; BLOCK],
+            out: Vec::new(),
+            passed: 0,
+            text: None,
+            line: 0,
+            images: IMAGE_BYTES,
+        }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) {
+        while let Some(first) = bytes.first() {
+            let Some(text) = &mut self.text else {
+                // Outside of texts: up to the next one, or the end of the line.
+                let end = memchr::memchr2(b'"', b'\n', bytes).map_or(bytes.len(), |at| at + 1);
+                self.out.extend_from_slice(&bytes[..end]);
+                self.line += end;
+                match bytes[end - 1] {
+                    b'"' => self.begin_text(),
+                    b'\n' => self.line = 0,
+                    _ => {}
+                }
+                bytes = &bytes[end..];
+                continue;
+            };
+            if *first == b'\n' {
+                // A text has no newline: the line is torn.
+                self.end_text();
+                self.line = 0;
+                self.out.push(b'\n');
+                bytes = &bytes[1..];
+            } else if !text.escape.is_empty() {
+                text.escape.push(*first);
+                let len = if text.escape[1] == b'u' { 6 } else { 2 };
+                if text.escape.len() == len {
+                    let escape = std::mem::take(&mut text.escape);
+                    self.add(&escape);
+                }
+                bytes = &bytes[1..];
+            } else if *first == b'"' {
+                self.end_text();
+                self.out.push(b'"');
+                bytes = &bytes[1..];
+            } else if *first == b'\\' {
+                text.escape.push(b'\\');
+                bytes = &bytes[1..];
+            } else {
+                let end = memchr::memchr3(b'"', b'\\', b'\n', bytes).unwrap_or(bytes.len());
+                self.add(&bytes[..end]);
+                bytes = &bytes[end..];
+            }
+        }
+    }
+
+    fn begin_text(&mut self) {
+        let is_long = self.line > self.max.saturating_mul(LONG_TEXTS);
+        let half = if is_long { self.max.min(FURTHER_TEXT) } else { self.max } / 2;
+        self.text = Some(TextState { room: half, half, ..TextState::default() });
+    }
+
+    /// Adds characters or one escape to the text. They are divided between two characters only, also if a character is divided
+    /// between two calls.
+    fn add(&mut self, mut bytes: &[u8]) {
+        let is_escape = bytes.first() == Some(&b'\\');
+        let Some(text) = &mut self.text else { return };
+        while !bytes.is_empty() {
+            let is_begun = |at: usize| !is_escape && bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
+            if text.first.len() < IMAGE.len() {
+                let end = bytes.len().min(IMAGE.len() - text.first.len());
+                text.first.extend_from_slice(&bytes[..end]);
+            } else if text.room == 0 && !text.is_image && text.first == IMAGE {
+                text.is_image = true;
+                text.room = self.images;
+            }
+            let is_beginning = text.before.is_empty() && text.last.is_empty() && (text.room > 0 || is_begun(0));
+            if !is_beginning && text.last.len() >= text.half && !is_begun(0) {
+                text.left_out += text.before.len() as u64;
+                std::mem::swap(&mut text.before, &mut text.last);
+                text.last.clear();
+            }
+            let room = if is_beginning { text.room } else { text.half.saturating_sub(text.last.len()) };
+            let mut end = if is_escape { bytes.len() } else { room.min(bytes.len()) };
+            while is_begun(end) {
+                end += 1;
+            }
+            // Progress, also without room.
+            let end = end.max(1);
+            if is_beginning {
+                self.out.extend_from_slice(&bytes[..end]);
+                self.line += end;
+                text.room = text.room.saturating_sub(end);
+                if text.is_image {
+                    self.images = self.images.saturating_sub(end);
+                }
+            } else {
+                text.last.extend_from_slice(&bytes[..end]);
+            }
+            bytes = &bytes[end..];
+        }
+    }
+
+    fn end_text(&mut self) {
+        let Some(text) = self.text.take() else { return };
+        if text.left_out > 0 {
+            let note = format!("{BEFORE_NUMBER}{}{AFTER_NUMBER}", text.left_out).replace('\n', "\\n");
+            self.out.extend_from_slice(note.as_bytes());
+        }
+        for part in [&text.before, &text.last, &text.escape] {
+            self.out.extend_from_slice(part);
+            self.line += part.len();
+        }
+    }
+}
+
+impl<R: Read> Read for ShortTexts<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.passed == self.out.len() {
+            self.out.clear();
+            self.passed = 0;
+            let mut block = std::mem::take(&mut self.block);
+            let read = self.source.read(&mut block);
+            if let Ok(len) = read {
+                self.take(&block[..len]);
+            }
+            self.block = block;
+            if read? == 0 {
+                // A text without an end is that of a torn line.
+                self.end_text();
+                if self.out.is_empty() {
+                    return Ok(0);
+                }
+            }
+        }
+        let len = into.len().min(self.out.len() - self.passed);
+        into[..len].copy_from_slice(&self.out[self.passed..self.passed + len]);
+        self.passed += len;
+        Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use serde_json::{Value, json};
+
+    use super::{ShortTexts, bytes_left_out};
+
+    /// Reads lines in blocks of a size, so that characters and escapes are divided between them.
+    fn short(lines: &str, max: usize, block: usize) -> String {
+        struct Blocks<'a>(&'a [u8], usize);
+        impl Read for Blocks<'_> {
+            fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+                let len = self.0.len().min(self.1).min(into.len());
+                into[..len].copy_from_slice(&self.0[..len]);
+                self.0 = &self.0[len..];
+                Ok(len)
+            }
+        }
+        let mut out = String::new();
+        let mut reader = ShortTexts::new(Blocks(lines.as_bytes(), block), max);
+        reader.max = max;
+        reader.read_to_string(&mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn long_texts_keep_their_beginning_and_their_end() {
+        let text = format!("begin é\n\"{}\\😀 end", "zé\n\t\"".repeat(1_000));
+        let line = json!({"a": text, "b": [1, {"c": "short"}], "d": "x".repeat(40)}).to_string();
+        for block in [1, 2, 3, 7, 64, 1 << 20] {
+            for max in [40, 41, 42, 43, 99] {
+                let value: Value = serde_json::from_str(&short(&line, max, block)).unwrap();
+                let shown = value["a"].as_str().unwrap();
+                assert!(shown.starts_with("begin é") && shown.ends_with("\\😀 end"), "{shown}");
+                assert!(shown.len() < 2 * max + 60 && bytes_left_out(shown).is_some_and(|bytes| bytes > 6_000));
+                assert_eq!((&value["b"], &value["d"]), (&json!([1, {"c": "short"}]), &json!("x".repeat(40))));
+            }
+        }
+    }
+
+    #[test]
+    fn short_lines_and_damage_stay_as_they_are() {
+        for text in [
+            "",
+            "\n",
+            "{\"a\":\"b\\\\\"}\n{\"torn\n{\"c\":\"d\"}\n",
+            "no \"json\\",
+            "\"\\u12",
+            "{\"ä\":\"\\ud83d\\ude00\"}",
+        ] {
+            for block in [1, 5, 1_000] {
+                assert_eq!(short(text, 10, block), text);
+            }
+        }
+        // A long text that is torn ends with its line.
+        let torn = format!("{{\"a\":\"{}\n{{\"b\":1}}\n", "x".repeat(1_000));
+        let out = short(&torn, 20, 100);
+        assert!(out.len() < 150 && out.ends_with("\n{\"b\":1}\n"), "{out}");
+    }
+
+    #[test]
+    fn an_image_stays_whole_and_many_texts_do_not() {
+        let image = format!("data:image/png;base64,{}", "A".repeat(100_000));
+        let line = json!({"url": image}).to_string();
+        assert_eq!(short(&line, 100, 1_000), line);
+        let many = json!(vec!["x".repeat(1_000); 1_000]).to_string();
+        assert!(short(&many, 1_000, 1 << 16).len() < 500_000);
+        serde_json::from_str::<Value>(&short(&many, 1_000, 1 << 16)).unwrap();
+    }
+}
