@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use selvedge_protocol::log::{LineRecord, RawContent, split_raw};
+use selvedge_protocol::log::{LineRecord, RawContent, RawReader};
 use selvedge_protocol::{RolloutLine, SegmentId, ThreadId};
 use sqlx::postgres::PgConnection;
 
@@ -20,6 +20,15 @@ pub(crate) fn first_line(start: u64, block: &[u8]) -> Option<usize> {
         // A newline at the very end ends the last line and begins none.
         _ => block[..block.len().saturating_sub(1)].iter().position(|byte| *byte == b'\n').map(|at| at + 1),
     }
+}
+
+/// Returns the intact lines of a block that begins at the byte `start` of its segment, where a line begins.
+pub(crate) fn lines_of(block: &[u8], start: u64) -> impl Iterator<Item = LineRecord> {
+    // A slice has no errors.
+    RawReader::new(block, start).map_while(Result::ok).filter_map(|entry| match entry.content {
+        RawContent::Line(line) => Some(LineRecord { line, range: entry.range, number: 0 }),
+        RawContent::Blank | RawContent::Damage { .. } => None,
+    })
 }
 
 impl PostgresHost {
@@ -44,11 +53,7 @@ impl PostgresHost {
                 size *= 2;
                 continue;
             }
-            for entry in split_raw(&block[..used], start, 0) {
-                if let RawContent::Line(line) = entry.content {
-                    take(&LineRecord { line, range: entry.range, number: 0 });
-                }
-            }
+            lines_of(&block[..used], start).for_each(|record| take(&record));
             if whole > 0 {
                 whole_to = start + whole as u64;
             }
@@ -77,14 +82,28 @@ impl PostgresHost {
                 continue;
             };
             end = start + first as u64;
-            for entry in split_raw(&block[first..], end, 0).iter().rev() {
-                if let RawContent::Line(line) = &entry.content
-                    && is_found(line)
-                {
-                    return Ok(true);
-                }
+            let lines: Vec<LineRecord> = lines_of(&block[first..], end).collect();
+            if lines.iter().rev().any(|record| is_found(&record.line)) {
+                return Ok(true);
             }
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_a_block_is_found() {
+        // Lines without an envelope, as those of 2025, are found only where a line begins.
+        let first = r#"{"type":"message","role":"user","content":[{"type":"input_text","text":"a"}]}"#;
+        let second = first.replace("\"a\"", "\"b\"");
+        let block = format!("{first}\n{{\"torn\": \n{second}\n\n");
+        let found: Vec<(u64, u64)> =
+            lines_of(block.as_bytes(), 1000).map(|record| (record.range.start, record.range.end)).collect();
+        let behind_torn = 1000 + first.len() as u64 + 1 + 10;
+        assert_eq!(found, [(1000, 1001 + first.len() as u64), (behind_torn, behind_torn + second.len() as u64 + 1)]);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use selvedge_protocol::log::{RawContent, split_raw};
 use selvedge_protocol::{SegmentId, SessionMeta, StoredThread, ThreadId, Timestamp};
 use selvedge_thread_store::implement::{RecentBatches, Segment, SegmentTail};
 use selvedge_thread_store::{Holder, SegmentInfo, StoreError};
@@ -15,6 +14,7 @@ use uuid::Uuid;
 
 use crate::error::AttemptError;
 use crate::host::PostgresHost;
+use crate::line_blocks::lines_of;
 use crate::list_columns::{self, RECORD_VERSION, WITHOUT_COLUMNS};
 use crate::rows::{NewRow, RowArrays, column_names, column_parameters, to_i64, to_u64};
 
@@ -587,10 +587,7 @@ impl PostgresHost {
         let query = sqlx::query_as(&query).bind(self.namespace()).bind(segment.thread_id.as_uuid());
         let rows: Vec<(Option<i64>, Vec<u8>)> = query.bind(segment.id.as_uuid()).fetch_all(connection).await?;
         let bytes: Vec<u8> = rows.iter().flat_map(|(_, bytes)| bytes).copied().collect();
-        let read = split_raw(&bytes, 0, 0).into_iter().rev().find_map(|entry| match entry.content {
-            RawContent::Line(line) => line.ordinal(),
-            _ => None,
-        });
+        let read = lines_of(&bytes, 0).filter_map(|record| record.line.ordinal()).last();
         // A line that was damaged since has its ordinal in the column only.
         let last = read.or(rows.first().and_then(|(ordinal, _)| *ordinal).map(to_u64));
         let next_ordinal = last.map_or(segment.first_ordinal(), |last| last.saturating_add(1));

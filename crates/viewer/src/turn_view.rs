@@ -57,14 +57,23 @@ impl TurnPlace<'_> {
     }
 }
 
+/// A page with a longer text, in bytes, is not searched for damage.
+const MAX_SEARCHED_TEXT: u64 = 8 << 20;
+
 /// Renders consecutive turns, each with the damage of its lines. `anchors` are those of the page.
 pub(crate) async fn turn_views(
     app: &ViewerApp,
     thread: ThreadId,
-    turns: Turns,
+    mut turns: Turns,
     anchors: &mut TurnAnchors,
 ) -> Result<Vec<Markup>, StoreError> {
-    let damage = TurnDamage::in_turns(app, thread, &turns.turns).await?;
+    let items = turns.turns.iter_mut().flat_map(|shown| &mut shown.turn.items);
+    let most_removed = items.map(|item| cut_content(&mut item.content, MAX_TEXT)).max();
+    let damage = match most_removed {
+        // The search would read the line of this text as a whole.
+        Some(removed) if removed > MAX_SEARCHED_TEXT => Vec::new(),
+        _ => TurnDamage::in_turns(app, thread, &turns.turns).await?,
+    };
     let mut turns = turns.turns.into_iter().peekable();
     let mut views = Vec::new();
     while let Some(shown) = turns.next() {
