@@ -111,7 +111,7 @@ mod tests {
             changes: json!({"/p": {"type": "add", "content": "x".repeat(100)}}),
         };
         assert_eq!(cut_content(&mut content, 40), 60);
-        assert_eq!(cut_content(&mut content, 43), 0);
+        assert_eq!(cut_content(&mut content, 43), 60);
     }
 
     #[test]

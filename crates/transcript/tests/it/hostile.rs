@@ -132,7 +132,7 @@ const ELEMENTS: [&str; 35] = [
     "ol",
     "blockquote",
 ];
-const ATTRIBUTES: [&str; 15] = [
+const ATTRIBUTES: [&str; 16] = [
     "lang",
     "charset",
     "http-equiv",
@@ -144,6 +144,7 @@ const ATTRIBUTES: [&str; 15] = [
     "rel",
     "target",
     "data-start",
+    "data-number",
     "datetime",
     "tabindex",
     "aria-label",
