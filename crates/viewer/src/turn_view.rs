@@ -38,9 +38,8 @@ impl TurnPlace<'_> {
         }
     }
 
-    /// Shortens the texts of an item, and returns what stands at its end: where the rest is, and where its line is.
-    fn shorten(&self, index: u64, position: u64, item: &mut TurnItem) -> Markup {
-        let removed = cut_content(&mut item.content, MAX_TEXT);
+    /// Renders what stands at the end of an item: where the rest is if bytes were removed, and where its line is.
+    fn end_of_item(&self, index: u64, position: u64, item: &TurnItem, removed: u64) -> Markup {
         let place = format!("{}&item={}", self.query(), index + 1);
         let thread = self.thread;
         html! {
@@ -67,31 +66,34 @@ pub(crate) async fn turn_views(
     mut turns: Turns,
     anchors: &mut TurnAnchors,
 ) -> Result<Vec<Markup>, StoreError> {
-    let items = turns.turns.iter_mut().flat_map(|shown| &mut shown.turn.items);
-    let most_removed = items.map(|item| cut_content(&mut item.content, MAX_TEXT)).max();
-    let damage = match most_removed {
+    let shorten = |shown: &mut ShownTurn| -> Vec<u64> {
+        shown.turn.items.iter_mut().map(|item| cut_content(&mut item.content, MAX_TEXT)).collect()
+    };
+    let removed: Vec<Vec<u64>> = turns.turns.iter_mut().map(shorten).collect();
+    let damage = match removed.iter().flatten().max() {
         // The search would read the line of this text as a whole.
-        Some(removed) if removed > MAX_SEARCHED_TEXT => Vec::new(),
+        Some(most) if *most > MAX_SEARCHED_TEXT => Vec::new(),
         _ => TurnDamage::in_turns(app, thread, &turns.turns).await?,
     };
-    let mut turns = turns.turns.into_iter().peekable();
+    let mut turns = turns.turns.into_iter().zip(removed).peekable();
     let mut views = Vec::new();
-    while let Some(shown) = turns.next() {
-        let own = TurnDamage::of_turn(&damage, &shown.turn, turns.peek().map(|next| &next.turn));
+    while let Some((shown, removed)) = turns.next() {
+        let own = TurnDamage::of_turn(&damage, &shown.turn, turns.peek().map(|(next, _)| &next.turn));
         let anchor = anchors.next(&shown.turn);
-        views.push(turn_view(thread, shown, own, &anchor));
+        views.push(turn_view(thread, shown, &removed, own, &anchor));
     }
     Ok(views)
 }
 
-fn turn_view(thread: ThreadId, shown: ShownTurn, damage: &[TurnDamage], anchor: &str) -> Markup {
-    let ShownTurn { number, mut turn, first_item, older_items, newer_items } = shown;
+/// Renders a turn whose texts are shortened. `removed` has the bytes that were removed from each item.
+fn turn_view(thread: ThreadId, shown: ShownTurn, removed: &[u64], damage: &[TurnDamage], anchor: &str) -> Markup {
+    let ShownTurn { number, turn, first_item, older_items, newer_items } = shown;
     let (id, start) = (turn.id.clone(), turn.lines.start);
     let place = TurnPlace { thread, turn: &id, start };
     let mut ends: Vec<Markup> = Vec::with_capacity(turn.items.len());
-    for (index, item) in turn.items.iter_mut().enumerate() {
+    for (index, (item, removed)) in turn.items.iter().zip(removed).enumerate() {
         let position = turn.item_positions.get(index).copied().unwrap_or(start);
-        ends.push(place.shorten(first_item + index as u64, position, item));
+        ends.push(place.end_of_item(first_item + index as u64, position, item, *removed));
     }
     let mut before_items = place.more_items(older_items.as_ref(), "older");
     for each in damage {
@@ -108,7 +110,8 @@ fn turn_view(thread: ThreadId, shown: ShownTurn, damage: &[TurnDamage], anchor: 
 
 /// Renders an item of a long turn. `index` counts the items of the turn from 0, and `position` is that of its first line.
 pub(crate) fn item_view(place: &TurnPlace<'_>, index: u64, position: u64, mut each: TurnItem) -> Markup {
-    let end = place.shorten(index, position, &mut each);
+    let removed = cut_content(&mut each.content, MAX_TEXT);
+    let end = place.end_of_item(index, position, &each, removed);
     item(&item_anchor(&anchor(place.turn), index), &each, TranscriptParts::default(), &end)
 }
 

@@ -1,7 +1,7 @@
 //! Who gets an answer, and what every answer has.
 
 use selvedge_protocol::ThreadId;
-use selvedge_thread_manager::TurnSettings;
+use selvedge_thread_manager::{Prompt, TurnSettings};
 
 use crate::support::{Answer, TestViewer, all, link};
 
@@ -265,6 +265,19 @@ async fn a_huge_item_is_cut_with_links_to_the_rest() {
         let answer = viewer.get(&format!("/threads/{id}/{path}")).await;
         assert!(answer.status == 200 && answer.body.len() < 400_000, "{path}: {}", answer.body.len());
     }
+}
+
+#[tokio::test]
+async fn a_huge_image_is_cut_with_links_to_the_rest() {
+    let viewer = TestViewer::empty().await;
+    let live = viewer.manager.start(crate::answers::meta()).await.unwrap();
+    let turn = live.begin_turn(TurnSettings::default()).await.unwrap();
+    let image = format!("data:image/png;base64,{}", "A".repeat(3 << 20));
+    turn.user_message(Prompt::from("look").image(image)).await.unwrap();
+    turn.complete().await.unwrap();
+    let answer = viewer.get(&format!("/threads/{}", live.id())).await;
+    assert!(answer.body.len() < 200_000, "{}", answer.body.len());
+    assert_eq!(all(&answer.page(), ".cut a[href*='/item?']").len(), 1);
 }
 
 #[tokio::test]
