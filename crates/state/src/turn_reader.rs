@@ -32,7 +32,8 @@ pub(crate) fn read_turn(
     Ok(reading.finish())
 }
 
-/// Reads a turn without its items. The lines of items are passed over, so memory does not depend on them. `None` as for [`read_turn`].
+/// Reads a turn of which the caller needs no items. Their lines are passed over if an event begins the turn, so memory does not depend on
+/// them. `None` as for [`read_turn`].
 pub(crate) fn read_turn_state(parts: &[IndexedPart], row: &TurnRow, is_live: bool) -> Result<Option<Turn>> {
     let Some(mut reading) = TurnReading::without_items(row, is_live) else { return Ok(None) };
     for (part, range) in ranges(parts, row.start, row.end) {
@@ -46,12 +47,7 @@ pub(crate) fn read_turn_state(parts: &[IndexedPart], row: &TurnRow, is_live: boo
         return Ok(Some(turn));
     }
     // No event has begun the turn, so that its first line does.
-    let turn = read_turn(parts, row, is_live, Some(MAX_STATE_TEXT))?;
-    Ok(turn.map(|mut turn| {
-        turn.items.clear();
-        turn.item_positions.clear();
-        turn
-    }))
+    read_turn(parts, row, is_live, Some(MAX_STATE_TEXT))
 }
 
 fn open(part: &IndexedPart, range: Range<u64>, max_text: Option<usize>) -> Result<RolloutReader> {

@@ -20,7 +20,7 @@ use selvedge_protocol::{
     ItemPosition, ItemQuery, Page, PageWindow, SortDirection, Turn, TurnId, TurnItemEntry, TurnQuery, TurnSelector,
     check_limit,
 };
-use selvedge_thread_store::implement::LineSource;
+use selvedge_thread_store::implement::{LineSource, behind_line_before};
 use selvedge_thread_store::{Result, StoreError};
 
 use crate::stored_lines::StoredLines;
@@ -274,19 +274,8 @@ impl<'a> ThreadTurns<'a> {
 
     /// Returns the part in which a turn begins, and the byte behind the line before it.
     pub(crate) fn start_of(&self, turn_id: &TurnId) -> Result<(usize, u64)> {
-        let BytePosition { mut part, byte } = self.start(self.newest_with_id(turn_id)?)?;
-        let mut before = byte;
-        loop {
-            for entry in self.lines.entries_back(part, before)? {
-                let entry = entry?;
-                if let RawContent::Line(_) = entry.content {
-                    return Ok((part, entry.range.end));
-                }
-            }
-            // Without a line before it, the turn begins the history.
-            let Some(earlier) = part.checked_sub(1) else { return Ok((0, 0)) };
-            (part, before) = (earlier, self.lines.prefix(earlier)?.end);
-        }
+        let BytePosition { part, byte } = self.start(self.newest_with_id(turn_id)?)?;
+        behind_line_before(self.lines, part, byte)
     }
 }
 

@@ -12,11 +12,8 @@ use std::io::{self, Read};
 /// How many bytes are read at a time.
 const BLOCK: usize = 1 << 16;
 
-/// How many times [`ShortTexts`] passes on the longest text of a line, before all further texts of the line become short.
+/// How many times [`ShortTexts`] passes on the longest text of a line, before all further texts of the line become [shortest](MIN_TEXT).
 const LONG_TEXTS: usize = 8;
-
-/// The longest text of a line that has [`LONG_TEXTS`].
-const FURTHER_TEXT: usize = MIN_TEXT;
 
 /// The shortest that a text becomes. Names of members, kinds and ids are texts, too, and have to stay whole.
 const MIN_TEXT: usize = 256;
@@ -162,7 +159,7 @@ impl<R: Read> ShortTexts<R> {
 
     fn begin_text(&mut self) {
         let is_long = self.line > self.max.saturating_mul(LONG_TEXTS);
-        let half = if is_long { self.max.min(FURTHER_TEXT) } else { self.max } / 2;
+        let half = if is_long { MIN_TEXT } else { self.max } / 2;
         self.text = Some(TextState { room: half, half, ..TextState::default() });
     }
 

@@ -4,11 +4,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use selvedge_protocol::log::RawContent;
 use selvedge_protocol::{SegmentId, ThreadId, TurnBoundary, TurnId};
 use selvedge_rollout::{FileStamp, HomeFiles, ResolvedHistory, RolloutFile, read_head};
 use selvedge_thread_store::implement::{
-    ChainPart, LineSource, MissingBytes, RawEntryIter, RecentBatches, SegmentPrefix, read_lines,
+    ChainPart, LineSource, MissingBytes, RawEntryIter, RecentBatches, SegmentPrefix, behind_line_before, read_lines,
 };
 use selvedge_thread_store::{LinePage, LineQuery, LineStart, Result, WriterState};
 
@@ -162,19 +161,8 @@ impl LineSource for HistoryLines<'_> {
     }
 
     fn turn_start(&self, turn_id: &TurnId) -> Result<(usize, u64)> {
-        if let Some((mut part, mut before)) = self.turn_start {
-            // Damage before the turn belongs to it: the page begins behind the line before it.
-            loop {
-                for entry in self.entries_back(part, before)? {
-                    let entry = entry?;
-                    if let RawContent::Line(_) = entry.content {
-                        return Ok((part, entry.range.end));
-                    }
-                }
-                // Without a line before it, the turn begins the history.
-                let Some(earlier) = part.checked_sub(1) else { return Ok((0, 0)) };
-                (part, before) = (earlier, self.prefix(earlier)?.end);
-            }
+        if let Some((part, byte)) = self.turn_start {
+            return behind_line_before(self, part, byte);
         }
         let head = read_head(self.resolved.newest()).map_err(store_error)?;
         let mode = head.map(|head| head.mode()).unwrap_or_default();

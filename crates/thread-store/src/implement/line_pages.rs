@@ -116,6 +116,24 @@ pub trait LineSource {
     fn turn_start(&self, turn_id: &TurnId) -> Result<(usize, u64)>;
 }
 
+/// Returns where a page begins that starts with the line at a byte of a part: behind the line before it, since damage before a line belongs
+/// to it. Without a line before it, the page begins the history.
+///
+/// # Errors
+/// The errors of the source.
+pub fn behind_line_before(source: &dyn LineSource, mut part: usize, mut byte: u64) -> Result<(usize, u64)> {
+    loop {
+        for entry in source.entries_back(part, byte)? {
+            let entry = entry?;
+            if let RawContent::Line(_) = entry.content {
+                return Ok((part, entry.range.end));
+            }
+        }
+        let Some(earlier) = part.checked_sub(1) else { return Ok((0, 0)) };
+        (part, byte) = (earlier, source.prefix(earlier)?.end);
+    }
+}
+
 /// Returns the requested page of a history.
 ///
 /// # Errors

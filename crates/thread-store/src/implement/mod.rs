@@ -42,7 +42,9 @@ pub use change_log::ChangeLog;
 pub use change_signal::ChangeSignal;
 pub use cold_queues::ColdQueues;
 pub use detach::detached_bytes;
-pub use line_pages::{ChainPart, LineSource, MissingBytes, RawEntryIter, SegmentPrefix, read_lines};
+pub use line_pages::{
+    ChainPart, LineSource, MissingBytes, RawEntryIter, SegmentPrefix, behind_line_before, read_lines,
+};
 pub use metadata_patch::plan_patch;
 pub use paging::{decode_thread_cursor, page_hits, page_items, page_threads, page_turns};
 pub use recent_batches::{BatchOutcome, RecentBatches};
