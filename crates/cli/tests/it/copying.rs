@@ -114,6 +114,12 @@ fn a_thread_that_is_written_there_is_a_conflict() {
     assert!(run.out.contains("1 completed"), "{run:?}");
     // The other history is found before the writer matters.
     assert!(run.code == 1 && run.err.contains(PLAIN169), "{run:?}");
+    // With the same history, the writer is what is in the way.
+    let third = Home::missing();
+    assert_eq!(copy(&to, &third, &[PLAIN169]).code, 0);
+    assert_eq!(third.append(PLAIN169, message("behind the writer")).code, 0);
+    let run = copy(&third, &to, &[PLAIN169]);
+    assert!(run.code == 4 && run.err.contains(PLAIN169), "{run:?}");
     writer.kill().unwrap();
     writer.wait().unwrap();
 }
