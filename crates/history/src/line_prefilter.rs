@@ -1,7 +1,8 @@
 //! Recognizes lines that need not be parsed, by the first bytes of their envelopes.
 //!
 //! Many bytes of a log are in lines that do not change the metadata of a thread, or do not show in its turns. A reader of one or the
-//! other skips them before the JSON is parsed. The answer is a hint: lines with an unusual spelling are parsed.
+//! other skips them before the JSON is parsed. The answer is a hint: lines with an unusual spelling are parsed. Of a long line, the
+//! beginning can be enough: where `true` is returned for it, it is for each line that begins so.
 
 /// Kinds of lines without metadata.
 const KINDS_WITHOUT_METADATA: [&[u8]; 4] =
@@ -81,8 +82,10 @@ pub fn has_no_turn_state(line: &[u8]) -> bool {
                 let quoted = [b"\"", known].concat();
                 memchr::memmem::find_iter(line, &quoted).any(|at| is_value(&at))
             };
-            // A letter of the kind can be an escape.
-            memchr::memmem::find(line, b"\\u").is_none() && !EVENTS_OF_TURN_STATE.iter().any(|known| has(known))
+            // A letter of the kind can be an escape. And if this is only the beginning of a line, its kind may follow.
+            line.ends_with(b"\n")
+                && memchr::memmem::find(line, b"\\u").is_none()
+                && !EVENTS_OF_TURN_STATE.iter().any(|known| has(known))
         }
         None => true,
     }
@@ -120,8 +123,10 @@ mod tests {
         }
         for payload in [r#"{"type":"item_completed","item":{}}"#, r#"{"item":{"error":null},"type":"item_completed"}"#]
         {
-            assert!(has_no_turn_state(line("event_msg", payload).as_bytes()), "{payload}");
+            assert!(has_no_turn_state((line("event_msg", payload) + "\n").as_bytes()), "{payload}");
         }
+        // The kind may be in what follows the beginning of a line.
+        assert!(!has_no_turn_state(line("event_msg", r#"{"item":{"error":null},"#).as_bytes()));
         assert!(has_no_turn_state(line("response_item", r#"{"type":"error"}"#).as_bytes()));
         // In doubt, a line may say something.
         assert!(!has_no_turn_state(br#"{"type":"response_item"}"#));

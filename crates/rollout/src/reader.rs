@@ -26,6 +26,9 @@ use crate::files::side_files::is_compressed;
 /// How many bytes are read at a time.
 const BLOCK: usize = 1 << 16;
 
+/// How many bytes of a line are read before it is decided whether it is skipped, unless it is shorter.
+const BEGINNING: usize = 1 << 12;
+
 /// Reads a log forwards. Its memory is bounded by the longest line.
 ///
 /// Yields every intact line in order, and every range between them that is neither a line nor white space. It fails only if the
@@ -50,7 +53,7 @@ pub struct RolloutReader {
     ready: VecDeque<Entry>,
     /// The damage at which a compressed file ends. It is yielded after the last line.
     end: Option<Entry>,
-    /// Decides by the bytes of a line whether it is skipped.
+    /// Decides by the bytes of a line, or by its beginning, whether it is skipped.
     skip: fn(&[u8]) -> bool,
     /// The position behind the last skipped line.
     skipped_to: u64,
@@ -107,6 +110,9 @@ impl RolloutReader {
 
     /// Makes the reader skip every line for whose bytes `skip` returns `true`. Such a line is not parsed. For folds that need only a
     /// few of the lines.
+    ///
+    /// Of a long line, `skip` gets the beginning first: at least 4 KiB, without a newline at the end. If it returns `true`, the rest is
+    /// not kept in memory; else it is asked again with more of the line.
     #[must_use]
     pub fn skipping(mut self, skip: fn(&[u8]) -> bool) -> Self {
         self.set_skip(skip);
@@ -172,7 +178,8 @@ impl RolloutReader {
 
     /// Returns the length of the next line with its newline, and reads until it is complete. `None` at the end of the file.
     ///
-    /// The last line may lack its newline. A line that is longer than [`MAX_LINE_BYTES`] is not read to its end.
+    /// The last line may lack its newline. A line that is skipped by its beginning, or is longer than [`MAX_LINE_BYTES`], is not read to
+    /// its end.
     fn next_line_len(&mut self) -> Result<Option<usize>> {
         loop {
             let unread = &self.buffer[self.start..self.filled];
@@ -183,7 +190,8 @@ impl RolloutReader {
             }
             // After the next read, the search continues here and does not start over.
             self.searched = unread.len();
-            if self.at_end || self.searched > MAX_LINE_BYTES {
+            let is_passed_over = self.searched > MAX_LINE_BYTES || (self.searched >= BEGINNING && (self.skip)(unread));
+            if self.at_end || is_passed_over {
                 let len = std::mem::take(&mut self.searched);
                 return Ok((len > 0).then_some(len));
             }
@@ -194,10 +202,18 @@ impl RolloutReader {
     /// Reads the next line into `ready`. Returns `false` at the end of the file.
     fn read_line(&mut self) -> Result<bool> {
         let Some(len) = self.next_line_len()? else { return Ok(false) };
-        if len > MAX_LINE_BYTES {
-            self.skip_long_line(len)?;
-        } else {
+        let line = &self.buffer[self.start..self.start + len];
+        if len <= MAX_LINE_BYTES && (self.at_end || line.ends_with(b"\n")) {
             self.take_line(len);
+            return Ok(true);
+        }
+        let is_skipped = (self.skip)(line);
+        let range = self.pass_over(len)?;
+        if is_skipped {
+            self.skipped_to = range.end;
+        } else {
+            let damage = DamagedRange { range, number: self.number, kind: DamageKind::TooLong };
+            self.ready.push_back(Entry::Damage(damage));
         }
         Ok(true)
     }
@@ -214,8 +230,8 @@ impl RolloutReader {
         self.offset += len as u64;
     }
 
-    /// Consumes a line that is too long, and reports it as damage. `len` is how much of it was read.
-    fn skip_long_line(&mut self, mut len: usize) -> Result<()> {
+    /// Consumes a line of which `len` bytes were read, and returns its range.
+    fn pass_over(&mut self, mut len: usize) -> Result<Range<u64>> {
         // The rest of the line needs no memory: each block is consumed before the next is read.
         self.number += 1;
         let start = self.offset;
@@ -233,9 +249,7 @@ impl RolloutReader {
                 break;
             }
         }
-        let range = start..self.offset;
-        self.ready.push_back(Entry::Damage(DamagedRange { range, number: self.number, kind: DamageKind::TooLong }));
-        Ok(())
+        Ok(start..self.offset)
     }
 }
 

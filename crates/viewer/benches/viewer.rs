@@ -109,8 +109,11 @@ async fn measure(threads: usize) -> Result<()> {
     page(&mut report, &server, "one output of 50 MB", &place, HUGE)?;
     page(&mut report, &server, "one output of 50 MB: more of it", &format!("{place}/item?turn=huge&item=2"), HUGE)?;
     memory(&mut report, &server, "memory of the server, with huge turns");
-    let times = live(&server, folder.path()).await?;
+    let times = live(&server, folder.path(), 0).await?;
     report.hold_time("a live line, from its append", &times, LIVE);
+    let times = live(&server, folder.path(), HUGE_BYTES / 2).await?;
+    report.hold_time("a live line in a turn of 100 MB", &times, LIVE);
+    memory(&mut report, &server, "memory of the server, after live lines");
 
     // Pages that go through the whole log. They are no part of the targets of time.
     let mut paths = vec!["/activity".to_owned(), "/activity?model=a-model".to_owned()];
@@ -148,30 +151,28 @@ fn write_huge_turn(home: &RolloutHome, words: &mut Words, commands: usize, outpu
     let mut file = std::io::BufWriter::new(fs::File::create(&path)?);
     writeln!(file, "{}", log.lines().next().context("a head")?)?;
     let mut ordinal = 0;
-    let mut push = |kind: &str, payload: serde_json::Value| {
+    // As in real logs, the payload begins with its type.
+    let mut push = |kind: &str, payload_type: &str, members: serde_json::Value| {
         ordinal += 1;
-        let line = format!(
-            r#"{{"timestamp":"2026-11-21T09:08:56.705Z","ordinal":{ordinal},"type":"{kind}","payload":{payload}}}"#
-        );
-        writeln!(file, "{line}")
+        let envelope = format!(r#"{{"timestamp":"2026-11-21T09:08:56.705Z","ordinal":{ordinal},"type":"{kind}","#);
+        let members = members.to_string();
+        writeln!(file, r#"{envelope}"payload":{{"type":"{payload_type}",{}}}"#, &members[1..])
     };
-    push("event_msg", json!({"type": "task_started", "turn_id": "huge"}))?;
+    push("event_msg", "task_started", json!({"turn_id": "huge"}))?;
     let message = json!({"type": "UserMessage", "id": "m", "content": [{"type": "text", "text": "a huge turn"}]});
-    push("event_msg", json!({"type": "item_completed", "turn_id": "huge", "item": message}))?;
+    push("event_msg", "item_completed", json!({"turn_id": "huge", "item": message}))?;
     for number in 0..commands {
         let (call, output) =
             (format!("call-{number}"), "x".repeat(8) + &words.text(output / 10) + &"words ".repeat(output / 10));
         let arguments = json!({"command": ["bash", "-lc", format!("make part-{number}")]}).to_string();
-        push(
-            "response_item",
-            json!({"type": "function_call", "name": "shell", "arguments": arguments, "call_id": call}),
-        )?;
+        let members = json!({"name": "shell", "arguments": arguments, "call_id": call});
+        push("response_item", "function_call", members)?;
         let command = ["bash", "-lc", &format!("make part-{number}")];
         let item = json!({"type": "CommandExecution", "id": call, "command": command, "cwd": "/", "aggregated_output": output, "exit_code": 0});
-        push("event_msg", json!({"type": "item_completed", "turn_id": "huge", "item": item}))?;
-        push("response_item", json!({"type": "function_call_output", "call_id": call, "output": output}))?;
+        push("event_msg", "item_completed", json!({"turn_id": "huge", "item": item}))?;
+        push("response_item", "function_call_output", json!({"call_id": call, "output": output}))?;
     }
-    push("event_msg", json!({"type": "task_complete", "turn_id": "huge"}))?;
+    push("event_msg", "task_complete", json!({"turn_id": "huge"}))?;
     file.flush()?;
     Ok(id)
 }
@@ -179,7 +180,12 @@ fn write_huge_turn(home: &RolloutHome, words: &mut Words, commands: usize, outpu
 fn page(report: &mut Report, server: &Server, what: &str, path: &str, target: Duration) -> Result<()> {
     let times = (0..TIMES).map(|_| server.time(path)).collect::<Result<Vec<_>>>()?;
     let bytes = server.get(path)?.len();
-    report.hold_time(&format!("{what} ({} kB)", bytes / 1_000), &Times::of(times), target);
+    let peak = megabytes(server.peak_memory());
+    report.hold_time(
+        &format!("{what} ({} kB, memory so far {})", bytes / 1_000, peak.trim()),
+        &Times::of(times),
+        target,
+    );
     Ok(())
 }
 
@@ -192,13 +198,19 @@ fn megabytes(bytes: u64) -> String {
     format!("{:9.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// Appends turns to a thread that a page follows, in this process. Returns the times from each append to the event of the server.
-async fn live(server: &Server, home: &Path) -> Result<Times> {
+/// Appends messages to a thread that a page follows, in this process. Their turn has messages of so many bytes, which the log has twice.
+/// Returns the times from each append to the event of the server.
+async fn live(server: &Server, home: &Path, bytes: usize) -> Result<Times> {
     let manager = ThreadManager::new(Arc::new(LocalThreadStore::open(home)));
     let now = std::time::SystemTime::now().into();
     let live = manager.start(selvedge_protocol::SessionMeta::new(ThreadId::new(now), now)).await?;
     let turn = live.begin_turn(TurnSettings::default()).await?;
     turn.user_message("begin").await?;
+    let earlier = "words ".repeat(150);
+    for _ in 0..bytes / earlier.len() {
+        turn.agent_message(earlier.as_str()).await?;
+    }
+    server.get(&format!("/threads/{}", live.id()))?;
     let mut events = server.events(&format!("/threads/{}/live", live.id()))?;
     let mut times = Vec::new();
     for number in 0..TIMES {

@@ -207,7 +207,8 @@ pub(crate) fn fitting(turns: &[Turn]) -> usize {
 /// turn.
 pub(crate) async fn turn_of(app: &ViewerApp, id: ThreadId, turn: &str, start: Option<u64>) -> Result<Turn, PageError> {
     let selector = TurnSelector::Id(TurnId::from(turn.to_owned()));
-    let query = TurnQuery { turn: Some(selector), items_view: ItemsView::None, ..TurnQuery::all(id) };
+    let query =
+        TurnQuery { turn: Some(selector), items_view: ItemsView::None, max_text: Some(MAX_TEXT), ..TurnQuery::all(id) };
     let turns = app.store().list_turns(&query).await?.items;
     turns.into_iter().find(|turn| start.is_none_or(|start| turn.lines.start == start)).ok_or_else(|| {
         PageError::new(StatusCode::NOT_FOUND, format!("the thread has no turn `{turn}`, or no longer at this place"))
@@ -311,7 +312,7 @@ pub(crate) async fn number_of(
 
 /// A query for the turns of a page without their items.
 fn states(id: ThreadId, direction: SortDirection, cursor: Option<Cursor>) -> TurnQuery {
-    TurnQuery { direction, limit: LIMIT, cursor, items_view: ItemsView::None, ..TurnQuery::all(id) }
+    TurnQuery { limit: LIMIT, items_view: ItemsView::None, ..whole(id, direction, cursor, LIMIT) }
 }
 
 /// A query for turns with all their items.

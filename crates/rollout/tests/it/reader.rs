@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use selvedge_protocol::log::{DamageKind, Entry, MAX_LINE_BYTES};
 use selvedge_protocol::{LineFormat, RolloutItem};
@@ -323,6 +323,26 @@ fn skipped_lines_are_not_yielded() {
     let found: Vec<_> = reader.collect::<Result<_, _>>().unwrap();
     let all = read_bytes(text);
     assert_eq!(found, [all[0].clone(), all[3].clone()], "positions and numbers are the same");
+}
+
+#[test]
+fn the_beginning_of_a_long_line_is_enough_to_skip_it() {
+    static LONGEST: AtomicUsize = AtomicUsize::new(0);
+    fn skip_b(line: &[u8]) -> bool {
+        LONGEST.fetch_max(line.len(), Ordering::Relaxed);
+        line.starts_with(&B.as_bytes()[..50])
+    }
+    let long =
+        |line: &str| line.replacen("\"metadata\":", &format!("\"x\":\"{}\",\"metadata\":", "y".repeat(5 << 20)), 1);
+    for end in ["\n", ""] {
+        let text = format!("{A}\n{}\n{C}\n{}{end}", long(B), long(B));
+        let reader = RolloutReader::from_bytes(io::Cursor::new(text.clone())).skipping(skip_b);
+        let found: Vec<_> = reader.collect::<Result<_, _>>().unwrap();
+        let all = read_bytes(text);
+        assert_eq!(found, [all[0].clone(), all[2].clone()], "positions and numbers are the same");
+    }
+    let longest = LONGEST.load(Ordering::Relaxed);
+    assert!(longest < 1 << 18, "{longest} bytes of a line were kept");
 }
 
 #[test]
