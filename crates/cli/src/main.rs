@@ -5,6 +5,7 @@
 //! `render`. Only `wiring` knows which store that is.
 
 mod app;
+mod arenas;
 mod background_index;
 mod cli;
 mod clock;
@@ -41,12 +42,16 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::Cli;
+use crate::commands::VerbArgs;
 use crate::failure::{Failure, FailureKind, Result};
 use crate::output::Output;
 
 fn main() -> ExitCode {
     // Clap prints its own errors and ends with code 2, as `FailureKind::Usage` does.
     let cli = Cli::parse();
+    if let Some(VerbArgs::Serve(_)) = cli.verb {
+        arenas::limit_arenas();
+    }
     // The libraries log what they find odd but can work with. A person should see that, without a log format around it.
     let log = tracing_subscriber::fmt::layer()
         .with_writer(picker::screen::DeferredStderr::default)

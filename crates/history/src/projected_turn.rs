@@ -34,4 +34,7 @@ pub struct ProjectedTurn {
     /// For each item the range from its first line to its last, if it can be rebuilt from that range alone; otherwise empty.
     /// Lines of other items may be in between.
     pub item_lines: Vec<Range<u64>>,
+    /// How many of the first items were released ([`TurnProjection::release_items`](crate::TurnProjection::release_items)), so that
+    /// their texts are gone.
+    pub released_items: usize,
 }

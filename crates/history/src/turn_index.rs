@@ -9,11 +9,13 @@
 //!                                 resume point
 //!                                 └── projected again ───────────────▶
 //! ```
+//!
+//! An indexer can also [pause](TurnIndexer::pause) and go on with appended lines, so that an open turn is not projected again.
 
 mod indexer;
 mod reading;
 mod rows;
 
-pub use indexer::{TurnIndexer, TurnRows, TurnSink};
+pub use indexer::{KeptSizes, TurnIndexer, TurnRows, TurnSink};
 pub use reading::TurnReading;
 pub use rows::{BytePosition, ItemBytes, ItemNumber, ItemRow, TurnResumePoint, TurnRow};

@@ -94,6 +94,44 @@ pub(crate) fn from_step(event: &str, fields: Map<String, Value>) -> Option<ItemC
     })
 }
 
+/// Drops the texts of an item. What it is stays: its id, kind and state, who told of it, and whether it has an output.
+pub(crate) fn drop_texts(item: &mut TurnItem) {
+    let nothing = |value: &mut Option<Value>| *value = value.is_some().then_some(Value::Null);
+    match &mut item.content {
+        ItemContent::UserMessage { text, images, attachments, .. } => {
+            (*text, *images, *attachments) = (String::new(), Vec::new(), Vec::new());
+        }
+        ItemContent::AgentMessage { text, memory_citation, .. } => {
+            *text = String::new();
+            nothing(memory_citation);
+        }
+        ItemContent::Reasoning { summary, content } => (*summary, *content) = (Vec::new(), Vec::new()),
+        ItemContent::CommandExecution { command, command_actions, output, .. } => {
+            (*command, *command_actions) = (String::new(), Vec::new());
+            *output = output.is_some().then(String::new);
+        }
+        ItemContent::FileChange { changes, .. } => *changes = Value::Null,
+        ItemContent::ToolCall { arguments, result, error, .. } => {
+            *arguments = Value::Null;
+            nothing(result);
+            nothing(error);
+        }
+        ItemContent::WebSearch { query, action, results } => {
+            *query = String::new();
+            nothing(action);
+            nothing(results);
+        }
+        ItemContent::ImageGeneration { revised_prompt: text, .. } => *text = text.is_some().then(String::new),
+        ItemContent::Plan { text }
+        | ItemContent::EnteredReviewMode { review: text }
+        | ItemContent::ExitedReviewMode { review: text }
+        | ItemContent::Transcript { text, .. }
+        | ItemContent::InterAgentMessage { text, .. } => *text = String::new(),
+        ItemContent::Other(other) => other.fields.values_mut().for_each(|value| *value = Value::Null),
+        _ => {}
+    }
+}
+
 /// Fills fields that an update of an item leaves empty from the earlier item with the same id: some programs record the command or
 /// the changes only when a step starts.
 pub(crate) fn fill_from(item: &mut TurnItem, earlier: TurnItem) {

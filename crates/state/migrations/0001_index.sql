@@ -149,7 +149,7 @@ CREATE TABLE search_blocks (
 CREATE TABLE search_threads (
     thread_id BLOB    NOT NULL,
     run       INTEGER NOT NULL,
-    until     INTEGER,                             -- items of turns from this place on count no more; none: all count
+    until     INTEGER,                             -- items from this packed place (turn, item) on count no more; none: all count
     docs      BLOB    NOT NULL,                    -- for each item its turn and its place in it, packed
     PRIMARY KEY (thread_id, run)
 ) STRICT, WITHOUT ROWID;

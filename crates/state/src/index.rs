@@ -8,6 +8,7 @@ use selvedge_rollout::{CachedHome, HomeFiles, RolloutHome};
 
 use crate::database::{Database, SetAside};
 use crate::error::Result;
+use crate::open_turns::OpenTurnCache;
 use crate::search::directory::Directory;
 
 /// The index of one home.
@@ -21,6 +22,7 @@ pub struct StateIndex {
     pub(crate) directories: Arc<Mutex<HashMap<i64, Arc<Directory>>>>,
     /// The files of the home at the time when the index last knew all of them.
     pub(crate) last_files: Arc<Mutex<Option<Arc<HomeFiles>>>>,
+    pub(crate) open_turns: Arc<OpenTurnCache>,
 }
 
 impl StateIndex {
@@ -56,6 +58,7 @@ impl StateIndex {
             set_aside: None,
             directories: Arc::default(),
             last_files: Arc::default(),
+            open_turns: Arc::default(),
         }
     }
 

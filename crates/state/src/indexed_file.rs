@@ -47,6 +47,11 @@ impl IndexedFile {
         }
     }
 
+    /// Returns how many bytes of lines the index has read.
+    pub(crate) fn indexed_bytes(&self) -> u64 {
+        self.prefix.end
+    }
+
     /// Returns whether the file still begins with the lines that were indexed.
     pub(crate) fn has_indexed_lines(&self) -> bool {
         self.change() != FileChange::Other

@@ -36,7 +36,7 @@ impl IndexedPrefix {
     }
 
     /// Returns whether the file still has the last line of the prefix at its offset.
-    fn matches_file(&self, path: &Path) -> bool {
+    pub(crate) fn matches_file(&self, path: &Path) -> bool {
         let range: Range<u64> = self.last_line_start..self.end;
         // A file that cannot be read does not match: the scan finds out why.
         let Ok(mut reader) = RolloutReader::open_range(path, range.clone()) else { return false };

@@ -17,7 +17,7 @@
 //! | --- | --- |
 //! | entry points | `backfill`, `check`, `status` |
 //! | refreshes the index before a query | `refresh` |
-//! | updates: writes what logs contain | `update`, `scan_pool`, `scan`, `write`, `names`, `search::merge` |
+//! | updates: writes what logs contain | `update`, `scan_pool`, `scan`, `open_turns`, `write`, `names`, `search::merge` |
 //! | compares files with the database | `plan`, `indexed_state`, `home_snapshot`, `generation` |
 //! | queries, beside all of these | `list`, `turns`, `thread_log`, `stats`, `search` |
 //! | reads the database of Codex, which is no part of the index | `codex_database` |
@@ -62,6 +62,7 @@ mod indexed_state;
 mod limits;
 mod list;
 mod names;
+mod open_turns;
 mod paths;
 mod plan;
 mod record;

@@ -59,6 +59,10 @@ pub(crate) const PAGE_ROUNDS: usize = 4;
 /// How many bytes behind the indexed ones a page of turns reads. An update has to read more than that.
 pub(crate) const MAX_APPENDED_BYTES: u64 = 16 << 20;
 
+/// How many bytes behind the indexed ones a page of turns leaves out, if the turn that is open is so long that
+/// [`MAX_APPENDED_BYTES`] do not suffice to read it again. An update before the query leaves far less.
+pub(crate) const MAX_UNREAD_BYTES: u64 = 1 << 20;
+
 /// How many bytes of texts a turn may have if its reader does not need long texts. In a turn with more items, the texts become shorter.
 pub(crate) const SHORTENED_TURN_BYTES: usize = 16 << 20;
 
@@ -68,6 +72,9 @@ pub(crate) const MAX_STATE_TEXT: usize = 32 << 10;
 
 /// How many times as many items a turn has to have as are read of it, so that they are read one by one.
 pub(crate) const SINGLE_READS: usize = 4;
+
+/// How many indexers of open turns are kept at most. Each takes memory for every item of its turn, and none for its texts.
+pub(crate) const KEPT_INDEXERS: usize = 8;
 
 /// How many of the most recently changed files a refresh stats. Logs grow where they grew last; every further file makes each
 /// refresh slower, and a change that this misses is found by the next update.

@@ -7,7 +7,8 @@ use selvedge_rollout::{FileStamp, HistoryEntry, HomeFiles, ResolvedHistory, Roll
 
 use crate::error::Result;
 use crate::indexed_prefix::IndexedPrefix;
-use selvedge_history::turn_index::{TurnIndexer, TurnResumePoint, TurnRows, TurnSink};
+use crate::open_turns::OpenTurnScan;
+use selvedge_history::turn_index::{KeptSizes, TurnIndexer, TurnResumePoint, TurnRows, TurnSink};
 
 /// The result of a scan.
 #[derive(Clone, Debug)]
@@ -37,21 +38,21 @@ pub(crate) struct ScannedThread {
 /// Reads the whole history of a thread, and what happened in its other segments. `files` are those among which the history was
 /// resolved.
 pub(crate) fn scan(files: &HomeFiles, resolved: &ResolvedHistory, sink: &mut impl TurnSink) -> Result<ScannedThread> {
-    // The first attempt drains closed turns to bound memory. That is right for nearly every thread. Only a line that changes a
-    // turn which was drained already makes a second attempt necessary, which keeps all turns until the end.
-    let scanned = scan_whole(files, resolved, true, sink)?;
+    // The first attempt hands on turns and items early to bound memory. That is right for nearly every thread. Only a line that changes
+    // what was handed on already makes a second attempt necessary, which keeps everything until the end.
+    let scanned = scan_whole(files, resolved, Some(KeptSizes::default()), sink)?;
     if !scanned.turns.affects_earlier_turns {
         return Ok(scanned);
     }
     sink.restart_thread();
-    let again = scan_whole(files, resolved, false, sink)?;
+    let again = scan_whole(files, resolved, None, sink)?;
     Ok(ScannedThread { bytes_read: scanned.bytes_read + again.bytes_read, ..again })
 }
 
 fn scan_whole(
     files: &HomeFiles,
     resolved: &ResolvedHistory,
-    drains: bool,
+    kept: Option<KeptSizes>,
     sink: &mut impl TurnSink,
 ) -> Result<ScannedThread> {
     let newest = resolved.newest();
@@ -60,7 +61,7 @@ fn scan_whole(
     let last_part = resolved.parts.len() - 1;
     let mut fold = MetadataFold::new(resolved.thread_id, resolved.fallback_created_at());
     let mut activity = resolved.begin_activity(files)?;
-    let mut indexer = TurnIndexer::whole(drains);
+    let mut indexer = TurnIndexer::whole(kept);
     let mut prefix = IndexedPrefix::default();
     let mut has_own_head = false;
     let mut is_incomplete = resolved.missing.is_some();
@@ -129,29 +130,64 @@ pub(crate) struct ResumableThread {
     pub(crate) activity_state: ActivityFoldState,
 }
 
-/// Reads what was appended to a file, and folds it onto what the index knows. Returns `None` if an appended line changes the
-/// meaning of lines before it, so that the whole history has to be read.
+/// Reads what was appended to a file, and folds it onto what the index knows. `kept` is the scan of the open turn that was kept. Returns
+/// `None` if an appended line changes the meaning of lines before it, so that the whole history has to be read; and the scan of the turn that
+/// is open now, if it can go on.
 pub(crate) fn scan_tail(
     file: &RolloutFile,
-    known: ResumableThread,
+    known: &ResumableThread,
+    kept: Option<OpenTurnScan>,
     sink: &mut impl TurnSink,
-) -> Result<Option<ScannedThread>> {
+) -> Result<Option<(ScannedThread, Option<OpenTurnScan>)>> {
+    let kept = kept.map(|kept| (kept.prefix.end, kept.indexer));
+    // As for a whole scan, the first attempt bounds memory.
+    let resumed = [Some(KeptSizes::default()), None].into_iter().map(|kept| {
+        let indexer = TurnIndexer::resume(&known.resume_point, known.parts.saturating_sub(1), kept);
+        (known.resume_point.byte, indexer)
+    });
+    for (from, indexer) in kept.into_iter().chain(resumed) {
+        match scan_tail_from(file, known, from, indexer, sink)? {
+            TailScan::Scanned(scanned) => return Ok(Some(*scanned)),
+            TailScan::AffectsEarlierTurns => sink.restart_thread(),
+            TailScan::Impossible => break,
+        }
+    }
+    Ok(None)
+}
+
+/// The outcome of a scan of appended lines.
+enum TailScan {
+    Scanned(Box<(ScannedThread, Option<OpenTurnScan>)>),
+    /// Lines changed what was handed on already.
+    AffectsEarlierTurns,
+    /// The whole history has to be read.
+    Impossible,
+}
+
+/// Reads a file from the byte `from` on, at which the lines begin that the indexer does not have.
+fn scan_tail_from(
+    file: &RolloutFile,
+    known: &ResumableThread,
+    from: u64,
+    mut indexer: TurnIndexer,
+    sink: &mut impl TurnSink,
+) -> Result<TailScan> {
     // Two positions matter. The resume point is where the turn begins that may still be open, and its lines are projected
-    // again. The end of the prefix is where appended lines begin, and only those are folded into the record:
+    // again, unless the indexer was kept. The end of the prefix is where appended lines begin, and only those are folded into the record:
     //
     //   ├── indexed turns ──┬── last turn ───────┬── appended lines ──▶
     //                       resume point         end of the prefix
     //   turns:              └── projected again ─────────────────────▶
     //   record, activity:                        └── folded ─────────▶
     let stamp = FileStamp::read(&file.path)?;
-    let ResumableThread { thread, parts, mut prefix, resume_point, activity, activity_state } = known;
-    let mut activity = ActivityFold::resume(thread.id, activity, activity_state);
+    let thread_id = known.thread.id;
+    let mut prefix = known.prefix;
+    let mut activity = ActivityFold::resume(thread_id, known.activity.clone(), known.activity_state.clone());
     let appended_at = prefix.end;
-    let last_part = parts.saturating_sub(1);
-    let mut fold = MetadataFold::resume(thread);
-    let mut indexer = TurnIndexer::resume(&resume_point, last_part);
+    let last_part = known.parts.saturating_sub(1);
+    let mut fold = MetadataFold::resume(known.thread.clone());
     let mut bytes_read = 0;
-    for entry in RolloutReader::open_range(&file.path, resume_point.byte.min(appended_at)..u64::MAX)? {
+    for entry in RolloutReader::open_range(&file.path, from.min(appended_at)..u64::MAX)? {
         let record = match entry? {
             Entry::Line(record) => record,
             Entry::Damage(damage) => {
@@ -162,7 +198,7 @@ pub(crate) fn scan_tail(
         let is_appended = record.range.start >= appended_at;
         // A second head can change where the thread comes from.
         if is_appended && is_head(&record.line) {
-            return Ok(None);
+            return Ok(TailScan::Impossible);
         }
         bytes_read += record.range.end - record.range.start;
         if is_appended {
@@ -172,12 +208,18 @@ pub(crate) fn scan_tail(
         }
         indexer.push_line(last_part, &record, sink);
     }
-    let turns = indexer.finish(last_part, prefix.end, sink);
-    if turns.affects_earlier_turns || turns.resume_point.is_none() {
-        return Ok(None);
+    let paused = indexer.pause(last_part, prefix.end, sink);
+    let (turns, open) = match paused {
+        Some(turns) => (turns, Some(indexer)),
+        None => (indexer.finish(last_part, prefix.end, sink), None),
+    };
+    if turns.affects_earlier_turns {
+        return Ok(TailScan::AffectsEarlierTurns);
     }
+    let Some(resume_point) = turns.resume_point else { return Ok(TailScan::Impossible) };
+    let open = open.map(|indexer| OpenTurnScan { thread_id, path: file.path.clone(), resume_point, prefix, indexer });
     let (activity, activity_state) = activity.finish();
-    Ok(Some(ScannedThread {
+    let scanned = ScannedThread {
         thread: fold.into_thread(),
         stamp,
         prefix,
@@ -189,7 +231,8 @@ pub(crate) fn scan_tail(
         activity,
         activity_state,
         bytes_read,
-    }))
+    };
+    Ok(TailScan::Scanned(Box::new((scanned, open))))
 }
 
 fn is_head(line: &RolloutLine) -> bool {

@@ -14,6 +14,7 @@ use crate::error::{IndexError, Result};
 use crate::index::StateIndex;
 use crate::indexed_prefix::IndexedPrefix;
 use crate::limits::{BATCH_BYTES, BATCH_TEXT_BYTES, BATCH_THREADS, QUEUED_BATCHES, SCANNERS};
+use crate::open_turns::OpenTurnCache;
 use crate::paths::home_relative;
 use crate::plan::ScanJob;
 use crate::record::read_record;
@@ -59,6 +60,7 @@ impl StateIndex {
             let scanner = Scanner {
                 cached_home: Arc::clone(&self.cached_home),
                 database: Arc::clone(&self.database),
+                open_turns: Arc::clone(&self.open_turns),
                 runtime: Handle::current(),
                 files: Arc::clone(&files),
                 jobs: Arc::clone(&jobs),
@@ -77,6 +79,7 @@ impl StateIndex {
 struct Scanner {
     cached_home: Arc<CachedHome>,
     database: Arc<Database>,
+    open_turns: Arc<OpenTurnCache>,
     /// Runs the few database queries of a scan. The scan blocks its thread while it waits for them.
     runtime: Handle,
     files: Arc<HomeFiles>,
@@ -157,9 +160,13 @@ impl Scanner {
         };
         // Stamps are taken before the lines are read: if a file grows in between, the next plan finds another stamp.
         let segments = segment_rows(&self.cached_home, &self.files, job.thread_id);
-        let scanned = segments.and_then(|segments| Ok((segments, scan_tail(newest, known, &mut self.collector)?)));
+        let kept = self.open_turns.take(job.thread_id, &newest.path, &known.resume_point, &known.prefix);
+        let scanned =
+            segments.and_then(|segments| Ok((segments, scan_tail(newest, &known, kept, &mut self.collector)?)));
         match scanned {
-            Ok((segments, Some(scanned))) if !self.refers_to_earlier_turns(job.thread_id, &scanned.turns) => {
+            Ok((segments, Some((scanned, open)))) if !self.refers_to_earlier_turns(job.thread_id, &scanned.turns) => {
+                // If these rows are not written after all, the kept scan is ahead of the index, and is not used.
+                open.into_iter().for_each(|open| self.open_turns.put(open));
                 let path = home_relative(self.cached_home.home(), &newest.path).unwrap_or_default();
                 let archived = newest.archived;
                 Ok(Some(ThreadUpdate { scanned, is_whole: false, path, archived, segments, absent: None }))

@@ -15,7 +15,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use crate::error::Result;
 use crate::index::StateIndex;
 use crate::indexed_file::{FileChange, IndexedFile, IndexedPart};
-use crate::limits::{MAX_APPENDED_BYTES, SINGLE_READS};
+use crate::limits::{MAX_APPENDED_BYTES, MAX_UNREAD_BYTES, SINGLE_READS};
 use crate::sql::{signed, unsigned};
 use crate::turn_reader::{read_item, read_turn, read_turn_state};
 use crate::turn_rows::{TURN_COLUMNS, read_turn_row};
@@ -188,8 +188,14 @@ impl ThreadLog {
         let (Some(size), None) = (grown_to, &self.appended) else {
             return Ok(LogReading::Complete(read_selected(&self)?));
         };
-        let is_short = |point: &TurnResumePoint| size.saturating_sub(point.byte) <= MAX_APPENDED_BYTES;
-        let Some(point) = self.resume_point.filter(is_short) else { return Ok(LogReading::Complete(None)) };
+        let Some((point, newest)) = self.resume_point.zip(self.parts.last()) else {
+            return Ok(LogReading::Complete(None));
+        };
+        if size.saturating_sub(point.byte) > MAX_APPENDED_BYTES {
+            // The open turn is too long to be read for one page. What was appended since the last update is left to the next query, too.
+            let is_recent = size.saturating_sub(newest.file.indexed_bytes()) <= MAX_UNREAD_BYTES;
+            return Ok(LogReading::Complete(if is_recent { read_selected(&self)? } else { None }));
+        }
         self.appended = self.read_appended(&point)?;
         Ok(if self.appended.is_some() { LogReading::Extended(self) } else { LogReading::Complete(None) })
     }

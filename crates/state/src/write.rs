@@ -3,7 +3,7 @@
 //! A whole scan replaces all rows of a thread. A scan of appended lines replaces the thread record and the rows from its resume
 //! point on; bases cannot have changed.
 
-use selvedge_protocol::{DirectoryPath, SegmentId, StoredThread, ThreadId, repository_name};
+use selvedge_protocol::{DirectoryPath, ItemPosition, SegmentId, StoredThread, ThreadId, repository_name};
 use selvedge_rollout::FileStamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
@@ -15,7 +15,7 @@ use crate::paths::path_hash;
 use crate::scan::ScannedThread;
 use crate::search::store::{supersede, supersede_from};
 use crate::sql::{ids_json, insert_rows, is_usual_length, signed};
-use selvedge_history::turn_index::TurnRow;
+use selvedge_history::turn_index::{TurnRow, TurnRows};
 
 /// A scanned thread with what the database stores besides.
 #[derive(Debug)]
@@ -82,7 +82,8 @@ pub(crate) async fn store_updates(connection: &mut SqliteConnection, batch: &[&T
     supersede(connection, &whole.iter().map(|update| update.id()).collect::<Vec<_>>()).await?;
     for update in batch.iter().filter(|update| !update.is_whole) {
         remove_turns_from(connection, update).await?;
-        supersede_from(connection, update.id(), update.scanned.turns.first_turn).await?;
+        let TurnRows { first_turn: turn, first_item: item, .. } = update.scanned.turns;
+        supersede_from(connection, update.id(), ItemPosition { turn, item }).await?;
     }
     store_turns(connection, batch).await?;
     store_activities(connection, batch).await

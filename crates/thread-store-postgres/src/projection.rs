@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
+use selvedge_history::item_texts;
 use selvedge_history::ranking::keys::WordKeys;
-use selvedge_history::turn_index::{TurnIndexer, TurnRows, TurnSink};
-use selvedge_history::{ProjectedTurn, item_texts};
-use selvedge_protocol::ThreadId;
+use selvedge_history::turn_index::{KeptSizes, TurnIndexer, TurnRows, TurnSink};
 use selvedge_protocol::log::{LineRecord, RawContent};
+use selvedge_protocol::{ThreadId, TurnItem};
 use selvedge_thread_store::Result;
 use selvedge_thread_store::implement::LineSource;
 use sqlx::postgres::PgConnection;
@@ -67,14 +67,15 @@ impl BlockCollector {
 }
 
 impl TurnSink for BlockCollector {
-    fn take_turn(&mut self, turn_index: u64, turn: &ProjectedTurn) {
+    fn take_items(&mut self, turn_index: u64, _first_item: u64, items: &[TurnItem]) {
+        // A block has whole turns, and the items of a turn can come in several parts.
+        if self.bytes >= BLOCK_TEXT_BYTES && self.turns.is_some_and(|(_, end)| end <= turn_index) {
+            self.end_block();
+        }
         self.turns = Some((self.turns.map_or(turn_index, |(first, _)| first), turn_index + 1));
-        for text in turn.turn.items.iter().flat_map(item_texts) {
+        for text in items.iter().flat_map(item_texts) {
             self.bytes += text.len();
             self.keys.add_text(text);
-        }
-        if self.bytes >= BLOCK_TEXT_BYTES {
-            self.end_block();
         }
     }
 
@@ -143,9 +144,9 @@ fn scan(lines: &StoredLines) -> Result<Option<ThreadScan>> {
 
 /// Reads all lines.
 fn scan_all(lines: &StoredLines) -> Result<ScannedRows> {
-    // The first attempt drains closed turns to bound memory. Only a line that changes a turn that was drained makes another one necessary.
-    for drains in [true, false] {
-        let (mut indexer, mut blocks) = (TurnIndexer::whole(drains), BlockCollector::default());
+    // The first attempt bounds memory. Only a line that changes what was handed on already makes another one necessary.
+    for kept in [Some(KeptSizes::default()), None] {
+        let (mut indexer, mut blocks) = (TurnIndexer::whole(kept), BlockCollector::default());
         let last_part = lines.parts().len() - 1;
         let (mut end, mut has_later_heads) = (0, false);
         for part in 0..=last_part {
@@ -165,7 +166,8 @@ fn scan_all(lines: &StoredLines) -> Result<ScannedRows> {
 fn scan_new(lines: &StoredLines, before: &StoredProjection) -> Result<Option<ScannedRows>> {
     let Some(point) = before.resume_point else { return Ok(None) };
     let last_part = lines.parts().len() - 1;
-    let (mut indexer, mut blocks) = (TurnIndexer::resume(&point, last_part), BlockCollector::default());
+    let (mut indexer, mut blocks) =
+        (TurnIndexer::resume(&point, last_part, Some(KeptSizes::default())), BlockCollector::default());
     let PushedLines { end, has_later_heads } = push_lines(lines, last_part, point.byte, &mut indexer, &mut blocks)?;
     let turns = indexer.finish(last_part, end, &mut blocks);
     if turns.affects_earlier_turns || turns.resume_point.is_none() {

@@ -127,6 +127,17 @@ async fn measure(threads: usize) -> Result<()> {
         Report::tell(&name, &format!("{time}, memory so far {}", megabytes(server.peak_memory()).trim()));
     }
     memory(&mut report, &server, "memory of the server, with all pages");
+    // They read the line with the output as a whole.
+    for page in ["lines", "context", "raw"] {
+        let at =
+            if page == "raw" { raw_link(&server.get(&format!("/threads/{output}/lines"))?)? } else { String::new() };
+        let path = format!("/threads/{output}/{page}{at}");
+        let time = Times::of(vec![server.time(&path)?]);
+        Report::tell(
+            &format!("output of 50 MB: {page}"),
+            &format!("{time}, memory so far {}", megabytes(server.peak_memory()).trim()),
+        );
+    }
     report.end()
 }
 
@@ -189,6 +200,14 @@ fn page(report: &mut Report, server: &Server, what: &str, path: &str, target: Du
     Ok(())
 }
 
+/// Returns the query of the last link on a page of lines to the bytes of a line that has megabytes.
+fn raw_link(page: &str) -> Result<String> {
+    let entry =
+        page.split("<article").find(|entry| entry.contains(" MiB") || entry.contains(" MB")).context("a long line")?;
+    let link = entry.split("/raw").nth(1).context("a link")?;
+    Ok(link.split('"').next().unwrap_or_default().to_owned())
+}
+
 fn memory(report: &mut Report, server: &Server, what: &str) {
     let peak = server.peak_memory();
     report.hold(what, &megabytes(peak), "at most 100 MiB", peak <= MEMORY);
@@ -242,7 +261,9 @@ struct Server {
 
 impl Server {
     fn start(home: &Path) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?).arg(SERVE).arg(home).stdout(Stdio::piped()).spawn()?;
+        // As `selvedge serve` does it.
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut child = command.arg(SERVE).arg(home).env("MALLOC_ARENA_MAX", "2").stdout(Stdio::piped()).spawn()?;
         let mut url = String::new();
         BufReader::new(child.stdout.take().context("a pipe")?).read_line(&mut url)?;
         let (host, token) =

@@ -122,6 +122,10 @@ fn serve_prints_its_url_and_ends_with_an_interrupt() {
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let url = serde_json::from_str::<Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
+    if cfg!(all(target_os = "linux", target_env = "gnu")) {
+        let environment = std::fs::read(format!("/proc/{}/environ", server.id())).unwrap();
+        assert!(environment.split(|byte| *byte == 0).any(|entry| entry == b"MALLOC_ARENA_MAX=2"));
+    }
     assert!(ask(&url, "/", "").starts_with("HTTP/1.1 403"));
     let (_, query) = url.split_once("/?").unwrap();
     let first = ask(&url, &format!("/?{query}"), "");

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use selvedge_protocol::log::LineRecord;
-use selvedge_protocol::{HistoryMode, TurnId, TurnItem};
+use selvedge_protocol::{HistoryMode, Turn, TurnId, TurnItem};
 
 use super::rows::{BytePosition, ItemBytes, ItemNumber, ItemRow, TurnResumePoint, TurnRow};
 use crate::projected_turn::{ProjectedTurn, TurnRestart};
-use crate::turns::TurnProjection;
+use crate::turns::{KeptItems, TurnProjection};
 
-/// After how many bytes of lines closed turns are drained. This bounds the memory that a long thread takes.
+/// After how many bytes of lines closed turns are drained, and items of the open turn released. This bounds the memory that a long thread
+/// takes.
 const DRAIN_BYTES: u64 = 4 << 20;
 
 /// The rows of a thread's turns: of all of them, or of those from a resume point on.
@@ -18,21 +19,25 @@ const DRAIN_BYTES: u64 = 4 << 20;
 pub struct TurnRows {
     /// How many turns are before these.
     pub first_turn: u64,
+    /// How many of the first items of the first turn are unchanged since the rows that [`TurnIndexer::pause`] returned before. The sink
+    /// has them already.
+    pub first_item: u64,
     /// The rows, oldest first.
     pub turns: Vec<TurnRow>,
     /// Where the next scan can resume. `None` if it has to read the whole thread.
     pub resume_point: Option<TurnResumePoint>,
-    /// Whether lines changed turns before these. The rows are wrong then, and the thread has to be read again without draining.
+    /// Whether lines changed turns before these, or items that the sink has already. The rows are wrong then, and the thread has to be
+    /// read again with unbounded memory.
     pub affects_earlier_turns: bool,
     /// The ids of turns to which the lines refer and that are not among these rows. If there is such a turn before these, the lines may
     /// have changed it. Empty if the whole thread was read.
     pub unresolved_turn_ids: Vec<TurnId>,
 }
 
-/// Receives each turn of a thread, with its items, as soon as the scan has it.
+/// Receives the items of a thread, in their order, as soon as the scan has them.
 pub trait TurnSink {
-    /// Takes a turn. `turn_index` is how many turns are before it.
-    fn take_turn(&mut self, turn_index: u64, turn: &ProjectedTurn);
+    /// Takes items of a turn. `turn_index` is how many turns are before it, `first_item` how many of its items are before these.
+    fn take_items(&mut self, turn_index: u64, first_item: u64, items: &[TurnItem]);
 
     /// Drops all turns of the current thread, because the scan starts again from its first line.
     fn restart_thread(&mut self);
@@ -45,11 +50,13 @@ pub trait TurnSink {
 #[derive(Debug)]
 pub struct TurnIndexer {
     projection: TurnProjection,
-    /// Whether closed turns are drained while the thread is read, to bound memory.
-    drains: bool,
+    /// What is kept while closed turns are drained and items released, to bound memory. `None`: everything.
+    kept: Option<KeptSizes>,
     /// Whether the lines begin at a resume point.
     is_resumed: bool,
     first_turn: u64,
+    /// How many items of the first turn were released before the last pause.
+    first_item: u64,
     /// Position in the history of the first of `lines`.
     first: u64,
     lines: Vec<LineLocation>,
@@ -71,8 +78,30 @@ pub struct TurnIndexer {
     is_torn: bool,
 }
 
+/// How much of the end of an open turn a [`TurnIndexer`] keeps, because a line may still change it. The items before are handed to the
+/// sink, and their texts are dropped.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptSizes {
+    /// The most items that are kept.
+    pub items: usize,
+    /// Only items in so many bytes of lines at the end are kept.
+    pub bytes: u64,
+    /// The most items that are kept because the first of them waits, for example for the output of its call.
+    pub waiting_items: usize,
+    /// The same limit for these items as `bytes`.
+    pub waiting_bytes: u64,
+}
+
+impl Default for KeptSizes {
+    /// 32 items in 1 MiB, or 512 in 4 MiB if the first of them waits. An item and the event that shows the same are next to each other,
+    /// and so are a call and its output, unless the call runs in the background.
+    fn default() -> Self {
+        Self { items: 32, bytes: 1 << 20, waiting_items: 512, waiting_bytes: 4 << 20 }
+    }
+}
+
 /// The physical line that was read last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct LastRange {
     part: usize,
     number: u64,
@@ -89,16 +118,16 @@ struct LineLocation {
 }
 
 impl TurnIndexer {
-    /// Creates an indexer for a whole history. `drains` bounds memory, but results in wrong rows if a late line changes a turn that
-    /// was drained ([`TurnRows::affects_earlier_turns`]).
+    /// Creates an indexer for a whole history. `kept` bounds memory, but results in wrong rows if a late line changes a turn or an
+    /// item that the sink has already ([`TurnRows::affects_earlier_turns`]). With `None`, everything is kept until the end.
     #[must_use]
-    pub fn whole(drains: bool) -> Self {
-        Self::new(TurnProjection::new(), drains, 0)
+    pub fn whole(kept: Option<KeptSizes>) -> Self {
+        Self::new(TurnProjection::new(), kept, 0)
     }
 
-    /// Creates an indexer for the lines from a resume point on, which is in part `part`.
+    /// Creates an indexer for the lines from a resume point on, which is in part `part`. `kept` is as for [`Self::whole`].
     #[must_use]
-    pub fn resume(point: &TurnResumePoint, part: usize) -> Self {
+    pub fn resume(point: &TurnResumePoint, part: usize, kept: Option<KeptSizes>) -> Self {
         let lead_in = point.lead_in.map(|position| {
             let start = point.lead_in_byte;
             (position, LineLocation { part, start, end: start })
@@ -107,16 +136,17 @@ impl TurnIndexer {
             is_resumed: true,
             first_turn: point.turns,
             lead_in,
-            ..Self::new(TurnProjection::resume(point.restart()), false, point.position)
+            ..Self::new(TurnProjection::resume(point.restart()), kept, point.position)
         }
     }
 
-    fn new(projection: TurnProjection, drains: bool, first: u64) -> Self {
+    fn new(projection: TurnProjection, kept: Option<KeptSizes>, first: u64) -> Self {
         Self {
             projection,
-            drains,
+            kept,
             is_resumed: false,
             first_turn: 0,
+            first_item: 0,
             first,
             lines: Vec::new(),
             lead_in: None,
@@ -126,7 +156,7 @@ impl TurnIndexer {
             turns: Vec::new(),
             drained: HashSet::new(),
             shared: Vec::new(),
-            last_range: LastRange { part: 0, number: 0, is_line: false },
+            last_range: LastRange::default(),
             is_torn: false,
         }
     }
@@ -150,7 +180,7 @@ impl TurnIndexer {
         }
         self.next += 1;
         self.bytes_since_drain += len;
-        if self.drains && self.bytes_since_drain > DRAIN_BYTES {
+        if self.kept.is_some() && self.bytes_since_drain > DRAIN_BYTES {
             self.drain(sink);
         }
     }
@@ -165,20 +195,83 @@ impl TurnIndexer {
 
     fn drain(&mut self, sink: &mut impl TurnSink) {
         self.bytes_since_drain = 0;
-        for turn in self.projection.drain_closed() {
+        let closed = if self.is_resumed { Vec::new() } else { self.projection.drain_closed() };
+        self.add_drained(closed, sink);
+        self.release(sink);
+    }
+
+    fn add_drained(&mut self, closed: Vec<ProjectedTurn>, sink: &mut impl TurnSink) {
+        for turn in closed {
             self.drained.insert(turn.turn.id.clone());
             self.add_turn(&turn, sink);
         }
+    }
+
+    /// Hands all items to the sink of which it is not expected that a line still changes them.
+    fn release(&mut self, sink: &mut impl TurnSink) {
+        let (Some(kept), Some(last)) = (self.kept, self.lines.last().copied()) else { return };
+        let behind = |bytes: u64| {
+            let first = (last.part, last.end.saturating_sub(bytes));
+            self.first + self.lines.partition_point(|line| (line.part, line.start) < first) as u64
+        };
+        let KeptSizes { items, bytes, waiting_items, waiting_bytes } = kept;
+        let kept = KeptItems { items, from: behind(bytes), waiting_items, waiting_from: behind(waiting_bytes) };
+        // The sink gets the items in their order.
+        let closed = self.projection.drain_before_open();
+        self.add_drained(closed, sink);
+        self.projection.release_items(&kept, |turn, first, items| sink.take_items(turn, first, items));
+    }
+
+    /// Returns the rows so far, as [`Self::finish`] does, and goes on with the lines to come. `None` if that is not possible: no turn is
+    /// open, or it depends on others, or the last line is torn. The rows that it returns next, and those of [`Self::finish`] then, are of the
+    /// turns from the open one on.
+    pub fn pause(&mut self, last_part: usize, end: u64, sink: &mut impl TurnSink) -> Option<TurnRows> {
+        let (unresolved_turn_ids, affects_earlier_turns) = self.references();
+        if affects_earlier_turns || !self.is_resumed {
+            return None;
+        }
+        self.release(sink);
+        let open = self.projection.independent_open_turn()?;
+        let (restart, lines, released) = (open.first_line(), open.lines.clone(), open.released_items());
+        let resume_point = Some(self.resume_point(&open.restart, last_part, end)?);
+        let row = self.row(open.turn(), &lines, &restart, open.is_self_contained(), open.item_lines())?;
+        sink.take_items(restart.turns, released as u64, open.turn().items.get(released..).unwrap_or_default());
+        let mut turns = std::mem::take(&mut self.turns);
+        turns.push(TurnRow { is_last: true, ..row });
+        let rows = TurnRows {
+            first_turn: self.first_turn,
+            first_item: self.first_item,
+            turns,
+            resume_point,
+            affects_earlier_turns,
+            unresolved_turn_ids,
+        };
+        (self.first_turn, self.first_item) = (restart.turns, released as u64);
+        // Lines before the turn are needed no more.
+        let earlier = usize::try_from(lines.start.saturating_sub(self.first)).unwrap_or(0).min(self.lines.len());
+        self.lines.drain(..earlier);
+        self.first += earlier as u64;
+        self.shared.retain(|position| *position >= self.first);
+        // A reader of the lines to come counts them from 1 again.
+        self.last_range = LastRange::default();
+        Some(rows)
+    }
+
+    /// Returns the ids of turns to which the lines refer and that are not here, and whether the lines changed what the sink has already.
+    fn references(&self) -> (Vec<TurnId>, bool) {
+        let unresolved = self.projection.unresolved_turn_ids();
+        let affects_earlier_turns = self.projection.affects_earlier_turns()
+            || self.projection.have_released_items_changed()
+            || unresolved.iter().any(|id| self.drained.contains(id));
+        let unresolved_turn_ids = if self.is_resumed { unresolved.iter().cloned().collect() } else { Vec::new() };
+        (unresolved_turn_ids, affects_earlier_turns)
     }
 
     /// Returns the rows. `end` is the end, exclusive, of the last line of the last part that has its newline.
     #[must_use]
     pub fn finish(mut self, last_part: usize, end: u64, sink: &mut impl TurnSink) -> TurnRows {
         // Both are known only now: any line, also the last one, can refer to an earlier turn.
-        let unresolved = self.projection.unresolved_turn_ids();
-        let affects_earlier_turns =
-            self.projection.affects_earlier_turns() || unresolved.iter().any(|id| self.drained.contains(id));
-        let unresolved_turn_ids = if self.is_resumed { unresolved.iter().cloned().collect() } else { Vec::new() };
+        let (unresolved_turn_ids, affects_earlier_turns) = self.references();
         // Before the projection is finished, which closes the last turn.
         let resume_point = self.projection.restart().and_then(|restart| self.resume_point(&restart, last_part, end));
         for turn in std::mem::take(&mut self.projection).finish_projected() {
@@ -189,6 +282,7 @@ impl TurnIndexer {
         }
         TurnRows {
             first_turn: self.first_turn,
+            first_item: self.first_item,
             turns: self.turns,
             resume_point,
             affects_earlier_turns,
@@ -229,31 +323,44 @@ impl TurnIndexer {
     }
 
     fn add_turn(&mut self, turn: &ProjectedTurn, sink: &mut impl TurnSink) {
-        let lines = &turn.turn.lines;
-        let ends = self.locate(lines.start).zip(self.locate(lines.end.saturating_sub(1)));
-        // Every turn contains the line that began it, so that both ends exist.
-        let Some((first, last)) = ends else { return };
-        let turn_index = turn.restart.turns;
-        sink.take_turn(turn_index, turn);
+        let ProjectedTurn { turn, restart, is_self_contained, item_lines, released_items } = turn;
+        let row = self.row(turn, &turn.lines, restart, *is_self_contained, item_lines.iter());
+        // Every turn contains the line that began it, so that it has a row.
+        let Some(row) = row else { return };
+        sink.take_items(row.turn_index, *released_items as u64, turn.items.get(*released_items..).unwrap_or_default());
+        self.turns.push(row);
+    }
+
+    /// Returns the row of a turn. `None` if its lines are not known.
+    fn row<'a>(
+        &self,
+        turn: &Turn,
+        lines: &Range<u64>,
+        restart: &TurnRestart,
+        is_self_contained: bool,
+        item_lines: impl Iterator<Item = &'a Range<u64>>,
+    ) -> Option<TurnRow> {
+        let (first, last) = (self.locate(lines.start)?, self.locate(lines.end.saturating_sub(1))?);
+        let turn_index = restart.turns;
         let number = |item: &TurnItem| ItemNumber::of(&item.id, turn_index);
-        let items = turn.item_lines.iter().zip(&turn.turn.items);
+        let items = item_lines.zip(&turn.items);
         let items =
             items.map(|(item_lines, item)| self.item_row(lines.start, first, item_lines, number(item))).collect();
         // `shared` is sorted, so that only the first shared line from the start of the turn on has to be checked.
         let next_shared = self.shared.get(self.shared.partition_point(|position| *position < lines.start));
         let has_no_shared_line = next_shared.is_none_or(|position| *position >= lines.end);
-        self.turns.push(TurnRow {
+        Some(TurnRow {
             turn_index,
-            id: turn.turn.id.clone(),
+            id: turn.id.clone(),
             lines: lines.clone(),
-            next_item: turn.restart.next_item,
-            paginated: turn.restart.mode == HistoryMode::Paginated,
+            next_item: restart.next_item,
+            paginated: restart.mode == HistoryMode::Paginated,
             start: BytePosition { part: first.part, byte: first.start },
             end: BytePosition { part: last.part, byte: last.end },
-            is_self_contained: turn.is_self_contained && has_no_shared_line,
+            is_self_contained: is_self_contained && has_no_shared_line,
             items,
             is_last: false,
-        });
+        })
     }
 
     /// Returns the row of an item with these lines, of a turn that begins with the line `turn`.

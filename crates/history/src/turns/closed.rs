@@ -23,6 +23,8 @@ pub(super) struct ClosedTurns {
     /// [`TurnDraft::earlier_namesake`], so that the one before can become the newest again.
     numbers: HashMap<TurnId, u64>,
     indexed: usize,
+    /// Whether an item that was released was changed, or removed with its turn, in a turn that is not here any more.
+    has_changed_released: bool,
 }
 
 impl Deref for ClosedTurns {
@@ -48,6 +50,11 @@ impl ClosedTurns {
         self.turns
     }
 
+    /// Returns whether a line changed or removed an item that was released.
+    pub(super) fn have_changed_released(&self) -> bool {
+        self.has_changed_released || self.turns.iter().any(|turn| turn.has_changed_released)
+    }
+
     /// Returns the index of the newest turn with this id.
     pub(super) fn newest_index_of(&mut self, id: &TurnId) -> Option<usize> {
         let scan_start = self.turns.len().saturating_sub(SCANNED_TURNS);
@@ -71,6 +78,7 @@ impl ClosedTurns {
             && let Some(turn) = self.turns.pop()
         {
             items += turn.counted_items();
+            self.has_changed_released |= turn.released > 0 || turn.has_changed_released;
             if self.indexed > self.turns.len() {
                 self.indexed = self.turns.len();
                 // An earlier turn with the same id is the newest again, unless it was drained.
@@ -86,6 +94,7 @@ impl ClosedTurns {
     /// Removes and returns the first `count` turns.
     pub(super) fn drain_first(&mut self, count: usize) -> Vec<TurnDraft> {
         let first: Vec<_> = self.turns.drain(..count.min(self.turns.len())).collect();
+        self.has_changed_released |= first.iter().any(|turn| turn.has_changed_released);
         for (number, turn) in (self.drained..).zip(&first).take(self.indexed) {
             // A newer turn with the same id keeps its entry.
             if self.numbers.get(&turn.turn.id) == Some(&number) {

@@ -45,6 +45,10 @@ pub(super) struct TurnDraft {
     /// Indexes of the first `indexed` items by id. Empty for turns with few items.
     index_by_id: HashMap<ItemId, usize>,
     indexed: usize,
+    /// How many of the first items were released: their texts are gone.
+    pub(super) released: usize,
+    /// Whether a line changed or removed an item that was released.
+    pub(super) has_changed_released: bool,
     /// Number of the earlier turn with the same id; for [`ClosedTurns`](super::closed::ClosedTurns).
     pub(super) earlier_namesake: Option<u64>,
 }
@@ -107,6 +111,8 @@ impl TurnDraft {
             user_messages: BTreeSet::new(),
             index_by_id: HashMap::new(),
             indexed: 0,
+            released: 0,
+            has_changed_released: false,
             earlier_namesake: None,
         }
     }
@@ -141,6 +147,15 @@ impl TurnDraft {
         self.facts.push(ItemFacts { lines: stamp.position..stamp.position + 1, is_counted });
     }
 
+    /// Releases the first `end` items: hands over those that were not released yet, with the index of the first of them, and drops their
+    /// texts.
+    pub(super) fn release(&mut self, end: usize, take: impl FnOnce(usize, &[TurnItem])) {
+        let Some(items) = self.turn.items.get_mut(self.released..end).filter(|items| !items.is_empty()) else { return };
+        take(self.released, items);
+        items.iter_mut().for_each(turn_item::drop_texts);
+        self.released = end;
+    }
+
     /// Records that the line at `position` adds to the last item.
     pub(super) fn extend_last_item(&mut self, position: u64) {
         if let Some(facts) = self.facts.last_mut().filter(|facts| !facts.lines.is_empty()) {
@@ -167,6 +182,7 @@ impl TurnDraft {
     /// Changes an item by the line at `position`.
     pub(super) fn edit(&mut self, index: usize, position: u64, edit: impl FnOnce(&mut TurnItem)) {
         if let Some(item) = self.turn.items.get_mut(index) {
+            self.has_changed_released |= index < self.released;
             edit(item);
             self.extend_item(index, position);
         }
@@ -192,6 +208,8 @@ impl TurnDraft {
             }
         }
         self.indexed = self.indexed.min(len);
+        self.has_changed_released |= len < self.released;
+        self.released = self.released.min(len);
         self.user_messages.split_off(&len);
         self.turn.items.truncate(len);
         self.turn.item_positions.truncate(len);
@@ -234,7 +252,13 @@ impl TurnDraft {
             turn.status = TurnStatus::Interrupted;
         }
         let (restart, item_lines) = (self.restart, self.facts.into_iter().map(|facts| facts.lines).collect());
-        ProjectedTurn { turn, restart, is_self_contained: !self.has_cross_turn_edits, item_lines }
+        let (is_self_contained, released_items) = (!self.has_cross_turn_edits, self.released);
+        ProjectedTurn { turn, restart, is_self_contained, item_lines, released_items }
+    }
+
+    /// Returns the ranges of lines of the items.
+    pub(super) fn item_lines(&self) -> impl Iterator<Item = &Range<u64>> {
+        self.facts.iter().map(|facts| &facts.lines)
     }
 
     /// Returns the index of the first item with this id.
@@ -253,6 +277,7 @@ impl TurnDraft {
     /// Updates an item by the event at `position`, which may give it another id.
     pub(super) fn update(&mut self, index: usize, position: u64, item: TurnItem) -> Upserted {
         let Some(earlier) = self.turn.items.get_mut(index) else { return Upserted::Updated };
+        self.has_changed_released |= index < self.released;
         if matches!(item.content, ItemContent::UserMessage { .. }) {
             self.user_messages.insert(index);
         } else {

@@ -1,6 +1,7 @@
 //! Folds the lines of a thread into its turns.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use selvedge_protocol::{
     ErrorEvent, EventMsg, HistoryMode, ItemCompletedEvent, ItemContent, ItemId, ItemOrigin, ItemStatus, LineFormat,
@@ -166,7 +167,48 @@ impl TurnProjection {
     /// Removes and returns all closed turns except the last. If later lines change them,
     /// [`Self::affects_earlier_turns`] or [`Self::unresolved_turn_ids`] reports it.
     pub fn drain_closed(&mut self) -> Vec<ProjectedTurn> {
-        self.turns.drain_closed()
+        self.turns.drain_closed(self.turns.closed.len().saturating_sub(1))
+    }
+
+    /// Returns the open turn, if a projection can resume where it begins: no line to come needs an earlier turn then, as far as the
+    /// lines so far tell.
+    #[must_use]
+    pub fn independent_open_turn(&self) -> Option<OpenTurnView<'_>> {
+        let draft = self.turns.open.as_ref()?;
+        let restart = self.restart().filter(|restart| restart.turns == draft.restart.turns)?;
+        // As if the turn ended with the last line.
+        let end = if draft.is_explicit { draft.end.unwrap_or(self.end) } else { self.end };
+        Some(OpenTurnView { draft, restart, lines: draft.restart.position..end.max(draft.restart.position) })
+    }
+
+    /// Removes and returns all closed turns if there is an [`independent_open_turn`](Self::independent_open_turn). Late lines are reported as
+    /// by [`Self::drain_closed`].
+    pub fn drain_before_open(&mut self) -> Vec<ProjectedTurn> {
+        let count = if self.independent_open_turn().is_some() { self.turns.closed.len() } else { 0 };
+        self.turns.drain_closed(count)
+    }
+
+    /// Releases items of the open turn, which bounds memory if that is long: `take` gets them, with the index of their turn and that of
+    /// the first of them among its items, and then their texts are dropped. It does nothing unless the open turn is the only one here.
+    ///
+    /// `kept` says how many of the newest items stay, because a line may still change them. If a line changes an item that was released,
+    /// [`Self::have_released_items_changed`] reports it.
+    pub fn release_items(&mut self, kept: &KeptItems, take: impl FnOnce(u64, u64, &[TurnItem])) {
+        let Some(open) = self.turns.open.as_mut().filter(|_| self.turns.closed.is_empty()) else { return };
+        let items = &open.turn.items;
+        let before = |position: u64| open.turn.item_positions.partition_point(|start| *start < position);
+        let end = before(kept.from).max(items.len().saturating_sub(kept.items));
+        let waiting = before(kept.waiting_from).max(items.len().saturating_sub(kept.waiting_items));
+        let waiting = (waiting.max(open.released)..end).find(|index| items.get(*index).is_some_and(waits));
+        // The last item stays: the next line may continue it.
+        let (turn, end) = (open.restart.turns, waiting.unwrap_or(end).min(items.len().saturating_sub(1)));
+        open.release(end, |first, items| take(turn, first as u64, items));
+    }
+
+    /// Returns whether a line changed or removed an item that was [released](Self::release_items). What was handed over is wrong then.
+    #[must_use]
+    pub fn have_released_items_changed(&self) -> bool {
+        self.turns.have_changed_released()
     }
 
     /// Returns where another projection can resume, so that it takes the lines to come and returns the turns that they change.
@@ -1092,6 +1134,71 @@ fn spoken_parts(content: Option<&Value>) -> Vec<String> {
 /// Returns what a web search without an id is recognized by. An event spells the query in its own way, but repeats the action.
 fn search_text(query: &str, action: Option<&Value>) -> String {
     action.filter(|action| !action.is_null()).map_or_else(|| query.to_owned(), Value::to_string)
+}
+
+/// The open turn of a projection, while that goes on.
+#[derive(Clone, Debug)]
+pub struct OpenTurnView<'a> {
+    draft: &'a TurnDraft,
+    /// Where a projection of the turn and of the lines to come can begin.
+    pub restart: TurnRestart,
+    /// Its lines so far.
+    pub lines: Range<u64>,
+}
+
+impl OpenTurnView<'_> {
+    /// Returns the turn as far as it is known, with empty texts in its [released](TurnProjection::release_items) items.
+    #[must_use]
+    pub fn turn(&self) -> &Turn {
+        &self.draft.turn
+    }
+
+    /// Returns where its first line is.
+    #[must_use]
+    pub fn first_line(&self) -> TurnRestart {
+        self.draft.restart
+    }
+
+    /// Returns how many of its first items were released.
+    #[must_use]
+    pub fn released_items(&self) -> usize {
+        self.draft.released
+    }
+
+    /// Returns whether the turn depends only on its own lines so far, and no other turn on them.
+    #[must_use]
+    pub fn is_self_contained(&self) -> bool {
+        !self.draft.has_cross_turn_edits
+    }
+
+    /// Returns the ranges of lines of its items, as [`ProjectedTurn::item_lines`] has them.
+    pub fn item_lines(&self) -> impl Iterator<Item = &Range<u64>> {
+        self.draft.item_lines()
+    }
+}
+
+/// Which of the newest items of a turn are [kept](TurnProjection::release_items).
+#[derive(Clone, Copy, Debug)]
+pub struct KeptItems {
+    /// At most so many items are kept.
+    pub items: usize,
+    /// Only items that begin at this line or later are kept.
+    pub from: u64,
+    /// An item that waits, for example for the output of its call, is kept with all after it, but at most so many.
+    pub waiting_items: usize,
+    /// The same limit as a position: no item that waits is kept if it begins before this line.
+    pub waiting_from: u64,
+}
+
+/// Returns whether a line to come is expected to change the item: it is in progress, or lacks its output.
+fn waits(item: &TurnItem) -> bool {
+    let status = match &item.content {
+        ItemContent::CommandExecution { status, .. }
+        | ItemContent::FileChange { status, .. }
+        | ItemContent::ToolCall { status, .. } => Some(*status),
+        _ => None,
+    };
+    status == Some(ItemStatus::InProgress) || lacks_output(item)
 }
 
 /// Returns whether the output of its call adds something to an item: if no event tells it.

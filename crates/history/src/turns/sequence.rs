@@ -128,13 +128,17 @@ impl TurnSequence {
         turns.map(|(draft, number)| draft.finish(number == running)).collect()
     }
 
-    /// Removes and returns all closed turns except the last.
-    pub(super) fn drain_closed(&mut self) -> Vec<ProjectedTurn> {
-        let count = self.closed.len().saturating_sub(1);
+    /// Removes and returns the first `count` closed turns.
+    pub(super) fn drain_closed(&mut self, count: usize) -> Vec<ProjectedTurn> {
         self.turns_before += count as u64;
         let drained = self.closed.drain_first(count);
         self.item_count -= drained.iter().map(TurnDraft::counted_items).sum::<usize>();
         drained.into_iter().map(|draft| draft.finish(false)).collect()
+    }
+
+    /// Returns whether a line changed or removed an item that was released.
+    pub(super) fn have_changed_released(&self) -> bool {
+        self.closed.have_changed_released() || self.open.as_ref().is_some_and(|open| open.has_changed_released)
     }
 
     /// Closes the open turn and opens one that begins at position `start`.

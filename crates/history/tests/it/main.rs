@@ -15,6 +15,7 @@ mod more_recordings;
 mod persistence_policy;
 mod projected_turns;
 mod recordings;
+mod released_items;
 mod replay;
 mod rollback;
 mod search;

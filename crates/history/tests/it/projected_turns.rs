@@ -6,6 +6,7 @@ use selvedge_protocol::{RolloutItem, RolloutLine, TurnItem};
 use serde_json::{Value, json};
 
 use crate::recordings;
+use crate::released_items::{index_in_steps, release_after_each_line};
 use crate::story::{
     aborted, agent_event, assistant, compacted, complete, completed_item, event, fragment, item, lines, rolled_back,
     started, time, turn, turn_context, user, user_event,
@@ -122,6 +123,10 @@ fn drain_after_each_line(lines: &[RolloutLine]) -> Result<bool, TestCaseError> {
 }
 
 fn check(lines: &[RolloutLine]) -> Result<(usize, usize, bool), TestCaseError> {
+    for kept in [1, 3] {
+        release_after_each_line(lines, kept)?;
+        index_in_steps(lines, kept, kept)?;
+    }
     Ok((rebuild_each_turn(lines)?, resume_everywhere(lines)?, drain_after_each_line(lines)?))
 }
 
@@ -243,6 +248,14 @@ fn any_item() -> impl Strategy<Value = Vec<RolloutItem>> {
         2 => Just(vec![agent_event("shown"), assistant("said")]),
         2 => Just(vec![event(json!({"type": "agent_reasoning", "text": "thought"}))]),
         2 => said_in_parts(),
+        3 => (0_u32..3, any::<bool>()).prop_map(|(n, is_call)| {
+            let payload = if is_call {
+                json!({"type": "function_call", "name": "f", "arguments": "{}", "call_id": format!("i{n}")})
+            } else {
+                json!({"type": "function_call_output", "call_id": format!("i{n}"), "output": "done"})
+            };
+            vec![item(json!({"type": "response_item", "payload": payload}))]
+        }),
         1 => Just(vec![event(json!({"type": "context_compacted"}))]),
         1 => Just(vec![event(json!({"type": "error", "message": "broken"}))]),
         1 => Just(vec![fragment("context")]),

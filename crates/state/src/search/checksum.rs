@@ -31,7 +31,7 @@ impl DocTable {
         Self(vec![None; count as usize])
     }
 
-    /// Adds the docs of a thread. Those of turns from `until` on are superseded.
+    /// Adds the docs of a thread. Those from the packed position `until` on are superseded.
     fn add_docs(
         &mut self,
         thread: usize,
@@ -41,7 +41,7 @@ impl DocTable {
         sums: &mut [u64],
     ) {
         let entries = self.0.iter_mut().skip(first as usize).zip(docs);
-        for (entry, doc) in entries.filter(|(_, doc)| doc.turn < until) {
+        for (entry, doc) in entries.filter(|(_, doc)| doc.position() < until) {
             *entry = Some((thread, doc));
             add(sums, thread, hash_posting(0, doc, doc.words));
         }

@@ -1,7 +1,6 @@
 //! Collects the words of threads while they are scanned.
 
-use selvedge_history::ProjectedTurn;
-use selvedge_protocol::ThreadId;
+use selvedge_protocol::{ThreadId, TurnItem};
 
 use crate::limits::RUN_TEXT_BYTES;
 use crate::search::builder::RunBuilder;
@@ -43,8 +42,8 @@ impl RunCollector {
 }
 
 impl TurnSink for RunCollector {
-    fn take_turn(&mut self, turn_index: u64, turn: &ProjectedTurn) {
-        for (item_index, item) in (0..).zip(&turn.turn.items) {
+    fn take_items(&mut self, turn_index: u64, first_item: u64, items: &[TurnItem]) {
+        for (item_index, item) in (first_item..).zip(items) {
             self.builder.push(turn_index, item_index, item);
         }
         if let Some(thread) = self.thread

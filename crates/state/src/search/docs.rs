@@ -8,6 +8,7 @@
 //! ```
 
 use selvedge_history::varint;
+use selvedge_protocol::ItemPosition;
 
 /// An item that was indexed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,13 @@ pub(crate) struct ItemDoc {
     pub(crate) item: u64,
     /// How many of its words were indexed.
     pub(crate) words: u64,
+}
+
+impl ItemDoc {
+    /// Returns the packed position of the item in the thread.
+    pub(crate) fn position(&self) -> u64 {
+        ItemPosition { turn: self.turn, item: self.item }.position()
+    }
 }
 
 /// Packs the docs of a thread, which are sorted by turn.

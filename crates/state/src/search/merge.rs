@@ -156,7 +156,7 @@ impl KeptDocs {
         }
         for thread in &directory.threads {
             let Some((until, packed)) = of_run.get(&thread.id) else { continue };
-            let items = (thread.first_doc..).zip(unpack_docs(packed)).filter(|(_, item)| item.turn < *until);
+            let items = (thread.first_doc..).zip(unpack_docs(packed)).filter(|(_, item)| item.position() < *until);
             let docs: Vec<KeptDoc> = items.map(|(doc, item)| KeptDoc { run: index, doc, item }).collect();
             if !docs.is_empty() {
                 let known = self.docs.entry(thread.id).or_insert_with(|| {

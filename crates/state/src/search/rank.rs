@@ -66,7 +66,7 @@ pub(super) async fn load_docs(
         let mut of_run = of_run.peekable();
         for (index, doc) in (0..).zip(unpack_docs(row.try_get(3)?)) {
             if let Some(candidate) = of_run.next_if(|candidate| candidate.index == index)
-                && doc.turn < until
+                && doc.position() < until
             {
                 docs.entry(id).or_default().push((doc, candidate.weight * shortness(doc.words)));
             }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use selvedge_protocol::ThreadId;
+use selvedge_protocol::{ItemPosition, ThreadId};
 use sqlx::SqliteConnection;
 
 use crate::error::Result;
@@ -116,9 +116,13 @@ pub(crate) async fn supersede(
     Ok(())
 }
 
-/// Marks the items of a thread as superseded from the turn with this index on. An earlier mark stays if it is lower.
-pub(crate) async fn supersede_from(connection: &mut SqliteConnection, thread_id: ThreadId, turn: u64) -> Result<()> {
+/// Marks the items of a thread as superseded from this one on. An earlier mark stays if it is lower.
+pub(crate) async fn supersede_from(
+    connection: &mut SqliteConnection,
+    thread_id: ThreadId,
+    first: ItemPosition,
+) -> Result<()> {
     let sql = "UPDATE search_threads SET until = min(coalesce(until, ?1), ?1) WHERE thread_id = ?2";
-    sqlx::query(sql).bind(signed(turn)).bind(thread_id.as_uuid()).execute(connection).await?;
+    sqlx::query(sql).bind(signed(first.position())).bind(thread_id.as_uuid()).execute(connection).await?;
     Ok(())
 }

@@ -10,7 +10,9 @@ use selvedge_rollout::{NameIndex, now};
 
 use selvedge_state::{CheckScope, RefreshOutcome, StateIndex, UpdateReport};
 
-use crate::homes::{Home, append, dump, mumbles, rebuilt, rows, says, story, write_head};
+use serde_json::json;
+
+use crate::homes::{Home, append, dump, event, mumbles, rebuilt, rows, says, story, write_head};
 use crate::search;
 use crate::turns::is_true;
 
@@ -29,6 +31,55 @@ async fn an_append_reads_only_what_was_appended() {
     let row = index.read_thread(id).await.unwrap().unwrap();
     assert_eq!(row.preview.as_deref(), Some("the first words"));
     assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+}
+
+/// Returns the kinds of what a check of the rows and words of an index finds.
+async fn findings(home: &Home) -> Vec<String> {
+    let scope = CheckScope { deep: true, ..CheckScope::default() };
+    let check = StateIndex::check(&home.home, &home.index_path(), &scope).await.unwrap();
+    check.findings.into_iter().map(|finding| format!("{}: {finding:?}", finding.kind)).collect()
+}
+
+#[tokio::test]
+async fn a_turn_that_stays_open_is_not_read_again_by_each_update() {
+    let home = Home::new();
+    let (_, path) = home.legacy_thread();
+    let call = |kind: &str| {
+        let payload = json!({"type": kind, "name": "f", "arguments": "{}", "call_id": "early", "output": "late words"});
+        format!("{{\"timestamp\":\"{}\",\"type\":\"response_item\",\"payload\":{payload}}}\n", now())
+    };
+    let said = |number: u32| {
+        let text = format!("message {number} {}", "and more words ".repeat(40));
+        event(&json!({"type": "agent_message", "message": text}))
+    };
+    let opened = event(&json!({"type": "task_started", "turn_id": "t"})) + &says("a question") + &call("function_call");
+    append(&path, &(opened + &(0..1_000).map(said).collect::<String>()));
+    let (index, other) = (home.index().await, home.index().await);
+    let whole = index.update(|_| {}).await.unwrap().bytes_read;
+    assert!(whole > 600_000);
+    let update = async |index: &StateIndex, line: String| {
+        append(&path, &line);
+        let report = index.update(|_| {}).await.unwrap();
+        assert_eq!((report.read_tail, report.read_whole), (1, 0));
+        assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
+        assert_eq!(findings(&home).await, Vec::<String>::new());
+        report.bytes_read - line.len() as u64
+    };
+    // The first update after the turn was opened projects it, and the others go on.
+    assert!(update(&index, said(1_001)).await > 600_000);
+    for number in 1_002..1_005 {
+        assert_eq!(update(&index, said(number)).await, 0);
+    }
+    // What another process has indexed meanwhile is read, too.
+    let by_other = said(1_006);
+    assert!(update(&other, by_other.clone()).await > 600_000);
+    assert_eq!(update(&index, said(1_007)).await, by_other.len() as u64);
+    // A line that changes what was handed on long ago: everything is projected again, and the turn goes on then.
+    assert!(update(&index, call("function_call_output")).await > 600_000);
+    update(&index, said(1_008)).await;
+    assert_eq!(update(&index, said(1_009)).await, 0);
+    assert_eq!(update(&index, event(&json!({"type": "task_complete", "turn_id": "t"}))).await, 0);
+    assert_eq!(update(&index, event(&json!({"type": "task_started", "turn_id": "u"})) + &said(1_010)).await, 0);
 }
 
 #[tokio::test]

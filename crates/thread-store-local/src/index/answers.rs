@@ -11,6 +11,7 @@ use selvedge_state::{IndexError, StateIndex};
 use super::directories::resolve_links;
 use super::freshness::FreshIndex;
 use super::handle::HomeIndex;
+use super::limits::MAX_REFRESH_BYTES;
 use super::runtime::with_timers;
 use crate::read::directories::unite_linked_groups;
 
@@ -38,8 +39,10 @@ impl HomeIndex {
 
     /// Returns the record of a thread.
     pub(crate) async fn read_thread(&self, thread_id: ThreadId) -> Option<StoredThread> {
-        self.query(self.refreshed_for(thread_id), |index: StateIndex| async move { index.read_thread(thread_id).await })
-            .await
+        self.query(self.refreshed_for(thread_id, MAX_REFRESH_BYTES), |index: StateIndex| async move {
+            index.read_thread(thread_id).await
+        })
+        .await
     }
 
     /// Returns a page of threads.
@@ -53,7 +56,7 @@ impl HomeIndex {
 
     /// Returns a page of turns.
     pub(crate) async fn list_turns(&self, query: &TurnQuery, is_live: bool) -> Option<Page<Turn>> {
-        self.query(self.refreshed_for(query.thread_id), |index: StateIndex| async move {
+        self.query(self.refreshed_for(query.thread_id, u64::MAX), |index: StateIndex| async move {
             index.list_turns(query, is_live).await
         })
         .await
@@ -61,7 +64,7 @@ impl HomeIndex {
 
     /// Returns a page of items.
     pub(crate) async fn list_items(&self, query: &ItemQuery, is_live: bool) -> Option<Page<TurnItemEntry>> {
-        self.query(self.refreshed_for(query.thread_id), |index: StateIndex| async move {
+        self.query(self.refreshed_for(query.thread_id, u64::MAX), |index: StateIndex| async move {
             index.list_items(query, is_live).await
         })
         .await
@@ -69,7 +72,7 @@ impl HomeIndex {
 
     /// Returns where the newest turn with this id begins: the file, the index of the file in the history, and the byte.
     pub(crate) async fn turn_start(&self, thread_id: ThreadId, turn_id: &TurnId) -> Option<(PathBuf, usize, u64)> {
-        self.query(self.refreshed_for(thread_id), |index: StateIndex| async move {
+        self.query(self.refreshed_for(thread_id, u64::MAX), |index: StateIndex| async move {
             let start = index.turn_start(thread_id, turn_id).await?;
             Ok(start.map(|(path, start)| (path, start.part, start.byte)))
         })

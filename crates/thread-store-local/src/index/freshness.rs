@@ -5,6 +5,7 @@
 //! | threads of a home, first page | a rescan for changes |
 //! | threads of a home, further pages, and what belongs to a page | the last rescan, if it is recent, else a rescan |
 //! | one thread | the files of that thread |
+//! | turns of one thread | the same, however much there is to read: without the index, each page would read it all |
 //!
 //! A rescan does not find every change of an old file. So from time to time a background task compares every file.
 
@@ -61,11 +62,11 @@ impl HomeIndex {
         }
     }
 
-    /// Refreshes the index for a query about one thread.
-    pub(super) async fn refreshed_for(&self, thread_id: ThreadId) -> Option<FreshIndex> {
+    /// Refreshes the index for a query about one thread, if there are at most `max_bytes` to read.
+    pub(super) async fn refreshed_for(&self, thread_id: ThreadId, max_bytes: u64) -> Option<FreshIndex> {
         let index = self.open().await?;
         let generation = self.answered(index.generation().await).await??;
-        let outcome = index.refresh_threads(HashSet::from([thread_id]), MAX_REFRESH_BYTES).await;
+        let outcome = index.refresh_threads(HashSet::from([thread_id]), max_bytes).await;
         match self.answered(outcome).await? {
             RefreshOutcome::Fresh(_) => Some(FreshIndex { generation, index }),
             other => {
