@@ -103,7 +103,7 @@ fn lines_before(lines: &StoredLines, at: BytePosition) -> Result<BaseFinder> {
     let mut before = BaseFinder::default();
     let BytePosition { mut part, mut byte } = at;
     loop {
-        for entry in lines.entries_back(part, byte)? {
+        for entry in lines.entries_back(part, byte, None)? {
             let entry = entry?;
             if let RawContent::Line(line) = entry.content {
                 before.push_front(part, &LineRecord { line, range: entry.range, number: 0 });
@@ -137,7 +137,7 @@ fn carried_metadata(lines: &StoredLines, at: BytePosition) -> Result<CarriedMeta
         if undone_from >= end {
             continue;
         }
-        for entry in lines.entries(part, undone_from)? {
+        for entry in lines.entries(part, undone_from, None)? {
             let entry = entry?;
             if entry.range.start >= end {
                 break;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use selvedge_protocol::log::{LineRecord, RawContent, RawReader};
 use selvedge_protocol::{RolloutLine, SegmentId, ThreadId};
+use selvedge_thread_store::implement::first_line;
 use sqlx::postgres::PgConnection;
 
 use crate::error::AttemptError;
@@ -11,16 +12,6 @@ use crate::host::PostgresHost;
 
 /// How many bytes are loaded at once, unless a line has more. Backwards, the first blocks are smaller: often a few lines are enough.
 const BLOCK: Range<u64> = 16 << 10..1 << 20;
-
-/// Returns where the first line begins in a block of bytes that has the byte `start` of its segment first. `None` if the block ends
-/// before: then all of it belongs to a line that begins earlier.
-pub(crate) fn first_line(start: u64, block: &[u8]) -> Option<usize> {
-    match start {
-        0 => Some(0),
-        // A newline at the very end ends the last line and begins none.
-        _ => block[..block.len().saturating_sub(1)].iter().position(|byte| *byte == b'\n').map(|at| at + 1),
-    }
-}
 
 /// Returns the intact lines of a block that begins at the byte `start` of its segment, where a line begins.
 pub(crate) fn lines_of(block: &[u8], start: u64) -> impl Iterator<Item = LineRecord> {

@@ -202,7 +202,7 @@ fn push_lines(
 ) -> Result<PushedLines> {
     let prefix_end = lines.prefix(part)?.end;
     let (mut number, mut end, mut has_later_heads) = (0, from, false);
-    for entry in lines.entries(part, from)? {
+    for entry in lines.entries(part, from, None)? {
         let entry = entry?;
         if entry.range.start >= prefix_end {
             break;

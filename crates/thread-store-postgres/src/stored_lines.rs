@@ -9,27 +9,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io::{self, BufRead, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
 use selvedge_history::{ContextTail, ModelContext, PrefixEnd, newest_head};
-use selvedge_protocol::log::{RawContent, RawEntry, RawReader, split_raw};
+use selvedge_protocol::log::{RawContent, RawEntry, split_raw};
 use selvedge_protocol::{SegmentId, SessionMeta, ThreadId, TurnId};
 use selvedge_thread_store::implement::line_pages::{ChainPart, LineSource, MissingBytes, RawEntryIter, SegmentPrefix};
+use selvedge_thread_store::implement::{entries_before, entries_from};
 use selvedge_thread_store::{Result, StoreError};
 use sqlx::postgres::PgConnection;
 use tokio::runtime::Handle;
 
 use crate::error::AttemptError;
 use crate::host::{PgTransaction, PostgresHost, outcome_of};
-use crate::line_blocks::first_line;
 use crate::rows::{to_i64, to_u64};
 use crate::tables::{RowLock, StoredSegment, ThreadRow};
-
-/// How many bytes the first block of a read has, and the largest one. Each block is twice as large as the one before it: a page of few
-/// lines reads few bytes, and a long read takes few round trips.
-const BLOCK: Range<u64> = 16 << 10..1 << 20;
 
 /// A segment of a chain, without its bytes.
 #[derive(Clone, Debug)]
@@ -295,7 +290,7 @@ impl StoredLines {
     pub(crate) fn model_context(&self) -> Result<ModelContext> {
         let mut tail = ContextTail::default();
         for (number, part) in self.chain.parts.iter().enumerate().rev() {
-            for entry in self.entries_back(number, part.end)? {
+            for entry in self.entries_back(number, part.end, None)? {
                 let RawContent::Line(line) = entry?.content else { continue };
                 tail.push(line);
                 if tail.should_try_replay()
@@ -326,14 +321,12 @@ impl LineSource for StoredLines {
         Ok(SegmentPrefix { end: self.chain.parts[part].end, missing: None })
     }
 
-    fn entries(&self, part: usize, from: u64) -> Result<RawEntryIter<'_>> {
-        let bytes = BlockReader { lines: self, part, next: from, size: BLOCK.start, block: Vec::new(), used: 0 };
-        let entries = RawReader::new(bytes, from);
-        Ok(Box::new(entries.map(|entry| entry.map_err(|_| StoreError::invalid("a read failed")))))
+    fn entries(&self, part: usize, from: u64, max_text: Option<usize>) -> Result<RawEntryIter<'_>> {
+        Ok(entries_from(move |range| self.block(part, range), from, max_text))
     }
 
-    fn entries_back(&self, part: usize, before: u64) -> Result<RawEntryIter<'_>> {
-        Ok(Box::new(BackwardEntries { lines: self, part, end: before, size: BLOCK.start, ready: Vec::new() }))
+    fn entries_back(&self, part: usize, before: u64, max_text: Option<usize>) -> Result<RawEntryIter<'_>> {
+        Ok(entries_before(move |range| self.block(part, range), before, max_text))
     }
 
     fn bytes(&self, part: usize, range: Range<u64>) -> Result<Vec<u8>> {
@@ -361,92 +354,5 @@ impl LineSource for StoredLines {
     fn turn_start(&self, _: &TurnId) -> Result<(usize, u64)> {
         // The rows of turns know it. Without them the whole history does.
         self.turn_start.get().ok_or_else(|| self.need_all())
-    }
-}
-
-/// The bytes of a segment from a byte on, block by block.
-struct BlockReader<'a> {
-    lines: &'a StoredLines,
-    part: usize,
-    next: u64,
-    size: u64,
-    block: Vec<u8>,
-    used: usize,
-}
-
-impl BufRead for BlockReader<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.used == self.block.len() {
-            let range = self.next..self.next.saturating_add(self.size);
-            self.block = self.lines.block(self.part, range).map_err(io::Error::other)?;
-            self.next += self.block.len() as u64;
-            self.size = (self.size * 2).min(BLOCK.end);
-            self.used = 0;
-        }
-        Ok(&self.block[self.used..])
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.used += count;
-    }
-}
-
-impl Read for BlockReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut block = self.fill_buf()?;
-        let count = block.read(buffer)?;
-        self.consume(count);
-        Ok(count)
-    }
-}
-
-/// The entries of a segment before a byte, the last one first.
-///
-/// ```text
-///          ┌────────── block ──────────┐
-/// ...line line line line line line line│ end
-///             └── split, and returned backwards
-///          the first line of a block may begin before it, so it belongs to the next block
-/// ```
-struct BackwardEntries<'a> {
-    lines: &'a StoredLines,
-    part: usize,
-    end: u64,
-    size: u64,
-    /// Entries that were split and not returned yet, the last one at the end.
-    ready: Vec<RawEntry>,
-}
-
-impl BackwardEntries<'_> {
-    fn fill(&mut self) -> Result<()> {
-        while self.ready.is_empty() && self.end > 0 {
-            let start = self.end.saturating_sub(self.size);
-            let block = self.lines.block(self.part, start..self.end)?;
-            self.size = (self.size * 2).min(BLOCK.end.max(self.size));
-            // The segment ends before the requested byte.
-            self.end = self.end.min(start + block.len() as u64);
-            let Some(first) = first_line(start, &block) else {
-                // A line is longer than the block.
-                self.size = self.size.max(self.end - start) * 2;
-                continue;
-            };
-            let offset = start + first as u64;
-            let entries = RawReader::new(&block[first..], offset).collect::<io::Result<Vec<_>>>();
-            self.ready = entries.map_err(|_| StoreError::invalid("a read failed"))?;
-            self.end = offset;
-        }
-        Ok(())
-    }
-}
-
-impl Iterator for BackwardEntries<'_> {
-    type Item = Result<RawEntry>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Err(error) = self.fill() {
-            self.end = 0;
-            return Some(Err(error));
-        }
-        self.ready.pop().map(Ok)
     }
 }

@@ -72,7 +72,7 @@ impl<'a> ThreadTurns<'a> {
         let mut turns = TurnProjection::resume(point.restart()).live(self.lines.is_live());
         let last_part = self.lines.parts().len() - 1;
         let mut starts = Vec::new();
-        for entry in self.lines.entries(last_part, point.byte)? {
+        for entry in self.lines.entries(last_part, point.byte, None)? {
             let entry = entry?;
             self.may_have_later_heads |= self.lines.is_later_head(last_part, &entry);
             if let RawContent::Line(line) = &entry.content {

@@ -178,7 +178,7 @@ mod tests {
 
     fn entry(thread_id: ThreadId, bytes: &str, kind: EntryKind) -> LineEntry {
         let at = String::new().into();
-        LineEntry { at, segment: thread_id.into(), inherited: false, bytes: bytes.into(), kind }
+        LineEntry { at, segment: thread_id.into(), inherited: false, bytes: bytes.into(), left_out: 0, kind }
     }
 
     #[test]

@@ -75,6 +75,11 @@ pub struct LineQuery {
     pub max_lines: usize,
     /// The maximum number of bytes of all entries together. The first entry fits in any case.
     pub max_bytes: usize,
+    /// If the caller does not need longer texts: the bytes of a text within a line from which on it may be shortened, as [`ShortTexts`]
+    /// does, so that memory does not depend on the length of a line. It is a permission: a store may return everything.
+    ///
+    /// [`ShortTexts`]: selvedge_protocol::log::ShortTexts
+    pub max_text: Option<usize>,
 }
 
 impl LineQuery {
@@ -88,6 +93,7 @@ impl LineQuery {
             select: LineSelect::All,
             max_lines: 10_000,
             max_bytes: 1 << 20,
+            max_text: None,
         }
     }
 }
@@ -118,13 +124,22 @@ pub struct LineEntry {
     pub segment: SegmentId,
     /// Whether the segment is one of another thread.
     pub inherited: bool,
-    /// Its bytes as they are stored, including the newline.
+    /// Its bytes as they are stored, including the newline. If texts were shortened, they are still a line, and not the bytes that are
+    /// stored.
     pub bytes: Vec<u8>,
+    /// How many bytes are not in `bytes`, because texts were shortened ([`LineQuery::max_text`]).
+    pub left_out: u64,
     /// What it is.
     pub kind: EntryKind,
 }
 
 impl LineEntry {
+    /// Returns how many bytes the entry has in the store.
+    #[must_use]
+    pub fn stored_len(&self) -> u64 {
+        self.left_out + self.bytes.len() as u64
+    }
+
     /// Returns the line that the entry contains. `None` if it is not an intact line.
     #[must_use]
     pub fn line(&self) -> Option<RolloutLine> {

@@ -32,6 +32,9 @@ const MAX_TURNS: usize = 100;
 const MAX_LINES: usize = 1_000;
 const MAX_LINE_BYTES: usize = 1 << 20;
 
+/// The longest text within a line of an answer, in bytes. Of a longer one, the beginning and the end are there.
+const MAX_LINE_TEXT: usize = 1 << 20;
+
 /// The longest text of an item of an answer, in bytes. Of a longer one, the beginning and the end are there.
 const MAX_TEXT: usize = 128 << 10;
 
@@ -202,6 +205,7 @@ async fn lines(
     let query = LineQuery {
         max_lines: params.limit.unwrap_or(100).min(MAX_LINES),
         max_bytes: MAX_LINE_BYTES,
+        max_text: Some(MAX_LINE_TEXT),
         ..LineQuery::from(thread_id(&id)?, start)
     };
     let page = app.store().read_lines(&query).await?;
@@ -220,7 +224,8 @@ fn line(entry: &LineEntry) -> Value {
         "at": entry.at,
         "segment": entry.segment.to_string(),
         "inherited": entry.inherited,
-        "bytes": entry.bytes.len(),
+        "bytes": entry.stored_len(),
+        "left_out": entry.left_out,
         "kind": kind,
         "reason": reason,
         "text": String::from_utf8_lossy(&entry.bytes),

@@ -18,6 +18,9 @@ pub(crate) const END_BYTES: usize = 1 << 20;
 /// How much of a log is read at a time, in bytes.
 const PAGE_BYTES: usize = 256 << 10;
 
+/// The longest text in a line of a context that is too large, in bytes. Of longer ones, pages show the beginning and the end.
+const MAX_TEXT: usize = 32 << 10;
+
 /// What the model sees, or the end of it.
 pub(crate) struct BoundedContext {
     pub(crate) context: ModelContext,
@@ -45,17 +48,22 @@ async fn too_long(app: &ViewerApp, id: ThreadId) -> Result<Option<VecDeque<Rollo
     let mut query = LineQuery {
         direction: SortDirection::Descending,
         max_bytes: PAGE_BYTES,
+        max_text: Some(MAX_TEXT),
         ..LineQuery::from(id, LineStart::End)
     };
+    // How many bytes the lines so far have in the store.
+    let mut bytes = 0;
     loop {
         let page = app.store().read_lines(&query).await?;
-        for line in page.entries.iter().filter_map(|entry| entry.line()) {
+        for entry in &page.entries {
+            let Some(line) = entry.line() else { continue };
+            bytes += entry.stored_len();
             // A clone shares the text. The newest line counts, however long it is.
-            if newest.is_empty() || tail.bytes() + line.text().len() <= END_BYTES {
+            if newest.is_empty() || bytes <= END_BYTES as u64 {
                 newest.push_front(line.clone());
             }
             tail.push(line);
-            if tail.bytes() > MAX_CONTEXT_BYTES {
+            if bytes > MAX_CONTEXT_BYTES as u64 {
                 return Ok(Some(newest));
             }
             if tail.should_try_replay() && tail.context(head.as_ref()).is_some() {

@@ -12,7 +12,10 @@ use crate::url::encoded;
 
 /// How much of the log of the turns on a page is searched for damage, in bytes. Pages have less, unless a turn is long. Damage behind that
 /// is only on the page of the log.
-const MAX_BYTES: usize = 16 << 20;
+const MAX_BYTES: u64 = 16 << 20;
+
+/// How many bytes of long texts, which are read and not parsed, cost as much time as one other byte.
+const UNPARSED: u64 = 4;
 
 /// How much of a log is read at a time, in bytes.
 const PAGE_BYTES: usize = 256 << 10;
@@ -73,12 +76,13 @@ impl TurnDamage {
 /// Goes through the lines of a history from the first line of a turn on, until the line with the position `end`.
 async fn search(app: &ViewerApp, id: ThreadId, first: &Turn, end: u64) -> Result<Vec<TurnDamage>, StoreError> {
     let start = LineStart::Turn(first.id.clone());
-    let mut query = LineQuery { max_bytes: PAGE_BYTES, ..LineQuery::from(id, start) };
+    // Texts tell nothing of damage.
+    let mut query = LineQuery { max_bytes: PAGE_BYTES, max_text: Some(0), ..LineQuery::from(id, start) };
     let (mut position, mut searched, mut found) = (first.lines.start, 0, Vec::new());
     loop {
         let page = app.store().read_lines(&query).await?;
         for entry in &page.entries {
-            searched += entry.bytes.len();
+            searched += entry.bytes.len() as u64 + entry.left_out / UNPARSED;
             found.extend(TurnDamage::of(entry, position));
             if entry.kind == EntryKind::Line {
                 if position >= end {

@@ -56,9 +56,6 @@ impl TurnPlace<'_> {
     }
 }
 
-/// A page with a longer text, in bytes, is not searched for damage.
-const MAX_SEARCHED_TEXT: u64 = 8 << 20;
-
 /// Renders consecutive turns, each with the damage of its lines. `anchors` are those of the page.
 pub(crate) async fn turn_views(
     app: &ViewerApp,
@@ -70,11 +67,7 @@ pub(crate) async fn turn_views(
         shown.turn.items.iter_mut().map(|item| cut_content(&mut item.content, MAX_TEXT)).collect()
     };
     let removed: Vec<Vec<u64>> = turns.turns.iter_mut().map(shorten).collect();
-    let damage = match removed.iter().flatten().max() {
-        // The search would read the line of this text as a whole.
-        Some(most) if *most > MAX_SEARCHED_TEXT => Vec::new(),
-        _ => TurnDamage::in_turns(app, thread, &turns.turns).await?,
-    };
+    let damage = TurnDamage::in_turns(app, thread, &turns.turns).await?;
     let mut turns = turns.turns.into_iter().zip(removed).peekable();
     let mut views = Vec::new();
     while let Some((shown, removed)) = turns.next() {

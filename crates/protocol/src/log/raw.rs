@@ -7,6 +7,7 @@ use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
 use super::entry::{DamageKind, Entry, MAX_LINE_BYTES};
+use super::short_texts::TextShortener;
 use super::split::split_line;
 use crate::RolloutLine;
 
@@ -19,7 +20,8 @@ pub const LONG_LINE_CHUNK_BYTES: usize = 1 << 20;
 pub struct RawEntry {
     /// The location of the bytes in the log.
     pub range: Range<u64>,
-    /// The bytes, with the newline if there is one.
+    /// The bytes, with the newline if there is one. If a reader has [shortened](RawReader::shortening) its texts, they are fewer than
+    /// those of the range.
     pub bytes: Vec<u8>,
     /// What the bytes are.
     pub content: RawContent,
@@ -43,6 +45,12 @@ pub enum RawContent {
 }
 
 impl RawEntry {
+    /// Returns how many bytes of the range are not here, because texts were shortened.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        (self.range.end - self.range.start).saturating_sub(self.bytes.len() as u64)
+    }
+
     /// Returns whether the entry ends with a newline. The writer may still continue an entry that does not.
     #[must_use]
     pub fn is_terminated(&self) -> bool {
@@ -99,13 +107,23 @@ pub struct RawReader<R> {
     is_in_long_line: bool,
     ready: VecDeque<RawEntry>,
     is_over: bool,
+    shortener: Option<TextShortener>,
 }
 
 impl<R: BufRead> RawReader<R> {
     /// Creates a reader. `source` begins at `offset` of the log, which is the beginning of a line or a position within
     /// one.
     pub fn new(source: R, offset: u64) -> Self {
-        Self { source, offset, line: Vec::new(), is_in_long_line: false, ready: VecDeque::new(), is_over: false }
+        let (line, ready) = (Vec::new(), VecDeque::new());
+        Self { source, offset, line, is_in_long_line: false, ready, is_over: false, shortener: None }
+    }
+
+    /// Shortens the texts of more than `max` bytes, as [`ShortTexts`](super::ShortTexts) does, if there is a `max`. The entries are the
+    /// same, with shorter bytes, so that memory does not depend on the length of a text. A line that is too long is one entry then.
+    #[must_use]
+    pub fn shortening(mut self, max: Option<usize>) -> Self {
+        self.shortener = max.map(TextShortener::new);
+        self
     }
 
     /// Reads the rest of a line, or as much of it as is read in one step, and queues its entries. Returns `false` at
@@ -114,6 +132,9 @@ impl<R: BufRead> RawReader<R> {
     /// A line of exactly [`MAX_LINE_BYTES`], newline included, is still a line. So one more byte is requested, to
     /// recognize a longer one. The rest of a longer one is read chunk by chunk, up to its newline.
     fn fill(&mut self) -> io::Result<bool> {
+        if self.shortener.is_some() {
+            return self.fill_short();
+        }
         self.line.clear();
         let limit = if self.is_in_long_line { LONG_LINE_CHUNK_BYTES } else { MAX_LINE_BYTES + 1 };
         (&mut self.source).take(limit as u64).read_until(b'\n', &mut self.line)?;
@@ -125,6 +146,39 @@ impl<R: BufRead> RawReader<R> {
             self.offset += self.line.len() as u64;
         }
         Ok(!self.line.is_empty())
+    }
+
+    /// Reads a line in parts, shortens its texts, and queues its entries with their ranges in the log. Returns `false` at the end.
+    fn fill_short(&mut self) -> io::Result<bool> {
+        let Some(shortener) = &mut self.shortener else { return Ok(false) };
+        let mut len = 0;
+        loop {
+            let bytes = match self.source.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                bytes => bytes?,
+            };
+            let end = memchr::memchr(b'\n', bytes).map(|at| at + 1);
+            let read = end.unwrap_or(bytes.len());
+            shortener.push(&bytes[..read]);
+            self.source.consume(read);
+            len += read as u64;
+            if end.is_some() || read == 0 {
+                break;
+            }
+        }
+        let line = shortener.take_line();
+        let start = self.offset;
+        self.offset += len;
+        if len > MAX_LINE_BYTES as u64 {
+            let content = RawContent::Damage { kind: DamageKind::TooLong, is_complete: true };
+            self.ready.push_back(RawEntry { range: start..self.offset, bytes: line.bytes, content });
+            return Ok(true);
+        }
+        for mut entry in split_raw(&line.bytes, 0, 0) {
+            entry.range = start + line.whole_position(entry.range.start)..start + line.whole_position(entry.range.end);
+            self.ready.push_back(entry);
+        }
+        Ok(len > 0)
     }
 
     /// Queues what was read of an over-long line, in chunks. The first call for a line has many of them, each later
@@ -174,6 +228,34 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Vec<RawEntry> {
         RawReader::new(bytes, 7).collect::<io::Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn entries_with_short_texts_are_the_same_entries() {
+        let line = |text: &str| {
+            let payload = serde_json::json!({"a": text, "b": "short", "c": text}).to_string();
+            format!(r#"{{"timestamp":"2026-11-21T09:08:56.680Z","type":"event_msg","payload":{payload}}}"#)
+        };
+        let long = "é\n\"".repeat(5_000);
+        let torn = &line(&long)[..9_000];
+        let log = [
+            format!("{}\n  \r\n{}\r\n{torn}{}\n", line(&long), line("x"), line(&long)),
+            format!("{torn}\n{}{}junk {}\n\0\0", line(&long), line(&long), "y".repeat(9_000)),
+        ];
+        for (log, size) in log.iter().flat_map(|log| [1, 7, 1 << 16].map(|size| (log, size))) {
+            let whole = read(log.as_bytes());
+            let source = io::BufReader::with_capacity(size, log.as_bytes());
+            let short: Vec<RawEntry> =
+                RawReader::new(source, 7).shortening(Some(300)).collect::<io::Result<_>>().unwrap();
+            assert_eq!(short.len(), whole.len());
+            for (short, whole) in short.iter().zip(&whole) {
+                assert_eq!(short.range, whole.range);
+                assert_eq!(std::mem::discriminant(&short.content), std::mem::discriminant(&whole.content));
+                assert_eq!(short.bytes.len() as u64 + short.left_out(), whole.bytes.len() as u64);
+                assert!(short.left_out() == 0 || short.bytes.len() < 2_000);
+            }
+            assert!(short.iter().filter(|entry| entry.left_out() > 15_000).count() >= 2);
+        }
     }
 
     #[test]

@@ -69,16 +69,51 @@ pub fn shorten_text(text: &mut String, max: usize) -> u64 {
 #[derive(Debug)]
 pub struct ShortTexts<R> {
     source: R,
-    max: usize,
     block: Vec<u8>,
-    /// What was made and not yet passed on: the bytes from `passed` on.
-    out: Vec<u8>,
+    shortener: TextShortener,
+    /// How many bytes of the output of the shortener were passed on.
     passed: usize,
-    /// The text that is being read, if the position is within one.
+}
+
+/// Shortens the texts of lines whose bytes come in parts.
+#[derive(Debug)]
+pub(super) struct TextShortener {
+    max: usize,
+    /// The shortened bytes.
+    out: Vec<u8>,
+    /// Where bytes of `out` were left out.
+    cuts: Vec<Cut>,
+    /// The text that is being read, if the position is within one, and the buffers of the last one.
     text: Option<TextState>,
+    spare: TextState,
     /// How many bytes of the line were passed on, and how many bytes of images may still stay whole.
     line: usize,
     images: usize,
+}
+
+/// A place at which bytes of a text were left out.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    /// The byte of the output behind the note that says how many.
+    behind: usize,
+    /// How many bytes were left out, without the length of the note.
+    bytes: u64,
+}
+
+/// A line with shortened texts.
+#[derive(Debug)]
+pub(super) struct ShortLine {
+    pub(super) bytes: Vec<u8>,
+    cuts: Vec<Cut>,
+}
+
+impl ShortLine {
+    /// Returns the position in the whole line of a position in the short one, which is not within a text.
+    pub(super) fn whole_position(&self, position: u64) -> u64 {
+        let before = self.cuts.iter().take_while(|cut| cut.behind as u64 <= position);
+        // A note can be longer than what it replaces.
+        before.fold(position, |position, cut| position.wrapping_add(cut.bytes))
+    }
 }
 
 /// A text while it is read.
@@ -96,24 +131,75 @@ struct TextState {
     left_out: u64,
     /// An escape that is not complete, with its backslash.
     escape: Vec<u8>,
+    /// The beginning of a character that is divided between two parts.
+    character: Vec<u8>,
+    /// A byte that makes the line no line, and could be left out. It is passed on in any case.
+    damage: Option<u8>,
+}
+
+impl TextState {
+    /// Looks for what no text of JSON has: control characters, bytes that are no UTF-8, unknown escapes.
+    fn check(&mut self, mut bytes: &[u8], is_escape: bool) {
+        if is_escape {
+            let is_known = match bytes {
+                [_, b'u', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
+                [_, letter] => b"\"\\/bfnrt".contains(letter),
+                _ => false,
+            };
+            self.damage = self.damage.or((!is_known).then_some(0));
+            return;
+        }
+        // Without an early end, which would be slower.
+        if bytes.iter().fold(false, |has_control, byte| has_control | (*byte < b' ')) {
+            self.damage = self.damage.or(bytes.iter().copied().find(|byte| *byte < b' '));
+        }
+        // A character can be divided between two parts; it has at most four bytes.
+        while let [first, rest @ ..] = bytes
+            && !self.character.is_empty()
+        {
+            self.character.push(*first);
+            bytes = rest;
+            match std::str::from_utf8(&self.character) {
+                Err(error) if error.error_len().is_none() => {}
+                outcome => {
+                    self.damage = self.damage.or(outcome.err().map(|_| u8::MAX));
+                    self.character.clear();
+                }
+            }
+        }
+        if let Err(error) = std::str::from_utf8(bytes) {
+            match error.error_len() {
+                Some(_) => self.damage = self.damage.or(Some(u8::MAX)),
+                None => self.character = bytes[error.valid_up_to()..].to_vec(),
+            }
+        }
+    }
 }
 
 impl<R: Read> ShortTexts<R> {
     /// Creates a reader of the lines of `source`.
     pub fn new(source: R, max: usize) -> Self {
-        Self {
-            source,
-            max: max.max(MIN_TEXT),
-            block: vec![0; BLOCK],
-            out: Vec::new(),
-            passed: 0,
-            text: None,
-            line: 0,
-            images: IMAGE_BYTES,
-        }
+        Self { source, block: vec![0; BLOCK], shortener: TextShortener::new(max), passed: 0 }
+    }
+}
+
+impl TextShortener {
+    pub(super) fn new(max: usize) -> Self {
+        let (out, cuts) = (Vec::new(), Vec::new());
+        let spare = TextState::default();
+        Self { max: max.max(MIN_TEXT), out, cuts, text: None, spare, line: 0, images: IMAGE_BYTES }
     }
 
-    fn take(&mut self, mut bytes: &[u8]) {
+    /// Takes the line whose bytes were added, or the rest of it at the end of the log.
+    pub(super) fn take_line(&mut self) -> ShortLine {
+        // A text without an end is that of a torn line.
+        self.end_text();
+        self.line = 0;
+        ShortLine { bytes: std::mem::take(&mut self.out), cuts: std::mem::take(&mut self.cuts) }
+    }
+
+    /// Adds bytes.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) {
         while let Some(first) = bytes.first() {
             let Some(text) = &mut self.text else {
                 // Outside of texts: up to the next one, or the end of the line.
@@ -160,7 +246,14 @@ impl<R: Read> ShortTexts<R> {
     fn begin_text(&mut self) {
         let is_long = self.line > self.max.saturating_mul(LONG_TEXTS);
         let half = if is_long { MIN_TEXT } else { self.max } / 2;
-        self.text = Some(TextState { room: half, half, ..TextState::default() });
+        let mut text = std::mem::take(&mut self.spare);
+        for buffer in [&mut text.first, &mut text.before, &mut text.last, &mut text.escape, &mut text.character] {
+            buffer.clear();
+        }
+        let TextState { first, before, last, escape, character, .. } = text;
+        let (is_image, left_out, damage) = (false, 0, None);
+        let text = TextState { first, is_image, room: half, half, before, last, left_out, escape, character, damage };
+        self.text = Some(text);
     }
 
     /// Adds characters or one escape to the text. They are divided between two characters only, also if a character is divided
@@ -178,6 +271,16 @@ impl<R: Read> ShortTexts<R> {
                 text.room = self.images;
             }
             let is_beginning = text.before.is_empty() && text.last.is_empty() && (text.room > 0 || is_begun(0));
+            if !is_beginning && bytes.len() > 4 * text.half {
+                // Of so many bytes, only the last ones can stay.
+                let from = |at: usize| (at..bytes.len()).find(|at| !is_begun(*at)).unwrap_or(bytes.len());
+                let (before, last) = (from(bytes.len() - 2 * text.half), from(bytes.len() - text.half));
+                text.check(bytes, false);
+                text.left_out += (text.before.len() + text.last.len() + before) as u64;
+                text.before = bytes[before..last].to_vec();
+                text.last = bytes[last..].to_vec();
+                return;
+            }
             if !is_beginning && text.last.len() >= text.half && !is_begun(0) {
                 text.left_out += text.before.len() as u64;
                 std::mem::swap(&mut text.before, &mut text.last);
@@ -198,6 +301,7 @@ impl<R: Read> ShortTexts<R> {
                     self.images = self.images.saturating_sub(end);
                 }
             } else {
+                text.check(&bytes[..end], is_escape);
                 text.last.extend_from_slice(&bytes[..end]);
             }
             bytes = &bytes[end..];
@@ -209,36 +313,42 @@ impl<R: Read> ShortTexts<R> {
         if text.left_out > 0 {
             let note = format!("{BEFORE_NUMBER}{}{AFTER_NUMBER}", text.left_out).replace('\n', "\\n");
             self.out.extend_from_slice(note.as_bytes());
+            let bytes = text.left_out.wrapping_sub(note.len() as u64);
+            self.cuts.push(Cut { behind: self.out.len(), bytes });
+            if let Some(damage) = text.damage {
+                // Instead of one of the bytes that were left out.
+                self.out.push(damage);
+                self.cuts.push(Cut { behind: self.out.len(), bytes: u64::MAX });
+            }
         }
         for part in [&text.before, &text.last, &text.escape] {
             self.out.extend_from_slice(part);
             self.line += part.len();
         }
+        self.spare = text;
     }
 }
 
 impl<R: Read> Read for ShortTexts<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.passed == self.out.len() {
-            self.out.clear();
-            self.passed = 0;
-            let mut block = std::mem::take(&mut self.block);
-            let read = self.source.read(&mut block);
-            if let Ok(len) = read {
-                self.take(&block[..len]);
-            }
-            self.block = block;
-            if read? == 0 {
+        let Self { source, block, shortener, passed } = self;
+        while *passed == shortener.out.len() {
+            shortener.out.clear();
+            shortener.cuts.clear();
+            *passed = 0;
+            let len = source.read(block)?;
+            shortener.push(&block[..len]);
+            if len == 0 {
                 // A text without an end is that of a torn line.
-                self.end_text();
-                if self.out.is_empty() {
+                shortener.end_text();
+                if shortener.out.is_empty() {
                     return Ok(0);
                 }
             }
         }
-        let len = into.len().min(self.out.len() - self.passed);
-        into[..len].copy_from_slice(&self.out[self.passed..self.passed + len]);
-        self.passed += len;
+        let len = into.len().min(shortener.out.len() - *passed);
+        into[..len].copy_from_slice(&shortener.out[*passed..*passed + len]);
+        *passed += len;
         Ok(len)
     }
 }
@@ -251,22 +361,28 @@ mod tests {
 
     use super::{ShortTexts, bytes_left_out};
 
-    /// Reads lines in blocks of a size, so that characters and escapes are divided between them.
-    fn short(lines: &str, max: usize, block: usize) -> String {
-        struct Blocks<'a>(&'a [u8], usize);
-        impl Read for Blocks<'_> {
-            fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-                let len = self.0.len().min(self.1).min(into.len());
-                into[..len].copy_from_slice(&self.0[..len]);
-                self.0 = &self.0[len..];
-                Ok(len)
-            }
+    /// Bytes that are read in blocks of a size, so that characters and escapes are divided between them.
+    struct Blocks<'a>(&'a [u8], usize);
+
+    impl Read for Blocks<'_> {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            let len = self.0.len().min(self.1).min(into.len());
+            into[..len].copy_from_slice(&self.0[..len]);
+            self.0 = &self.0[len..];
+            Ok(len)
         }
-        let mut out = String::new();
-        let mut reader = ShortTexts::new(Blocks(lines.as_bytes(), block), max);
-        reader.max = max;
-        reader.read_to_string(&mut out).unwrap();
+    }
+
+    fn short_bytes(lines: &[u8], max: usize, block: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut reader = ShortTexts::new(Blocks(lines, block), max);
+        reader.shortener.max = max;
+        reader.read_to_end(&mut out).unwrap();
         out
+    }
+
+    fn short(lines: &str, max: usize, block: usize) -> String {
+        String::from_utf8(short_bytes(lines.as_bytes(), max, block)).unwrap()
     }
 
     #[test]
@@ -302,6 +418,28 @@ mod tests {
         let torn = format!("{{\"a\":\"{}\n{{\"b\":1}}\n", "x".repeat(1_000));
         let out = short(&torn, 20, 100);
         assert!(out.len() < 150 && out.ends_with("\n{\"b\":1}\n"), "{out}");
+    }
+
+    #[test]
+    fn damage_in_what_is_left_out_stays_damage() {
+        let line = |middle: &[u8]| {
+            let half = "long é ".repeat(200);
+            [b"{\"a\":\"", half.as_bytes(), middle, half.as_bytes(), b"\"}"].concat()
+        };
+        for middle in [&b"\x00\x00"[..], b"\x1f", b"\xff", b"\xc3", b"\xe2\x82", b"\\x", b"\\u12g4"] {
+            for block in [1, 2, 3, 1 << 16] {
+                let bytes = line(middle);
+                assert!(serde_json::from_slice::<Value>(&bytes).is_err());
+                let out = short_bytes(&bytes, 300, block);
+                assert!(out.len() < 1_000);
+                assert!(serde_json::from_slice::<Value>(&out).is_err(), "{middle:?} in blocks of {block}");
+            }
+        }
+        for middle in ["é", "\\\"", "\\u00e9", "\u{10ffff}"] {
+            for block in [1, 2, 3, 1 << 16] {
+                serde_json::from_slice::<Value>(&short_bytes(&line(middle.as_bytes()), 300, block)).unwrap();
+            }
+        }
     }
 
     #[test]

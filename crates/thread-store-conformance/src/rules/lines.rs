@@ -21,11 +21,23 @@ async fn read(store: &dyn ThreadStore, thread_id: ThreadId, start: LineStart) ->
 
 /// Reads all entries in a direction, on pages of `limit`.
 async fn walk(store: &dyn ThreadStore, thread_id: ThreadId, direction: SortDirection, limit: usize) -> Vec<LineEntry> {
+    walk_short(store, thread_id, direction, limit, None).await
+}
+
+/// Reads all entries, with texts that may be shortened.
+async fn walk_short(
+    store: &dyn ThreadStore,
+    thread_id: ThreadId,
+    direction: SortDirection,
+    limit: usize,
+    max_text: Option<usize>,
+) -> Vec<LineEntry> {
     let start = match direction {
         SortDirection::Ascending => LineStart::Beginning,
         SortDirection::Descending => LineStart::End,
     };
-    let mut query = LineQuery { direction, max_lines: limit, ..LineQuery::from(thread_id, start) };
+    let limits = LineQuery { max_lines: limit, max_bytes: usize::MAX, max_text, ..LineQuery::from(thread_id, start) };
+    let mut query = LineQuery { direction, ..limits };
     let mut found = Vec::new();
     loop {
         let page = store.read_lines(&query).await.unwrap();
@@ -152,6 +164,32 @@ pub(super) async fn pages_end_by_bytes(store: Arc<dyn ThreadStore>) {
     let query = LineQuery { select, ..LineQuery::from(thread_id, LineStart::Beginning) };
     let page = store.read_lines(&query).await.unwrap();
     assert!(page.entries.is_empty() && page.is_end, "nothing is damaged");
+}
+
+pub(super) async fn short_texts(store: Arc<dyn ThreadStore>) {
+    // Texts of 300 kB, one within a line of 1.2 MB, among short ones.
+    let long = "a \"long\" text\né\u{10ffff} ".repeat(12_000);
+    let thread_id = record(&*store, 1, MODE, &["a", &long, "b", &long.repeat(4), "c"]).await;
+    let whole = walk(&*store, thread_id, SortDirection::Ascending, 1000).await;
+    assert!(whole.iter().all(|entry| entry.left_out == 0));
+    for (limit, max) in [(1, 0), (1000, 5_000)] {
+        let short = walk_short(&*store, thread_id, SortDirection::Ascending, limit, Some(max)).await;
+        let mut back = walk_short(&*store, thread_id, SortDirection::Descending, limit, Some(max)).await;
+        back.reverse();
+        assert_eq!(back, short, "descending pages contain the same entries");
+        assert_eq!(short.len(), whole.len());
+        for (short, whole) in short.iter().zip(&whole) {
+            assert_eq!((&short.at, short.segment, short.inherited), (&whole.at, whole.segment, whole.inherited));
+            assert_eq!((&short.kind, short.stored_len()), (&whole.kind, whole.stored_len()));
+            let (line, expected) = (short.line().unwrap(), whole.line().unwrap());
+            assert_eq!((line.ordinal(), line.kind()), (expected.ordinal(), expected.kind()));
+            assert!(short.left_out > 0 || short.bytes == whole.bytes);
+            assert!(
+                whole.bytes.len() > 5_000 || max == 0 || short.bytes == whole.bytes,
+                "short texts stay as they are"
+            );
+        }
+    }
 }
 
 pub(super) async fn positions_stay_valid(store: Arc<dyn ThreadStore>) {

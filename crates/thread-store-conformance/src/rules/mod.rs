@@ -102,6 +102,7 @@ macro_rules! for_each_rule {
                 one positions = "A position is the same however it was obtained. Reading can continue from it in either direction.";
                 one starts = "A read can start at an ordinal or at a turn. A start at an undone turn is `TurnNotFound`.";
                 one pages_end_by_bytes = "A page of lines has a limit of bytes, too, but always holds at least one entry.";
+                one short_texts = "Where long texts may be shortened, the entries are the same: their places, kinds and sizes, and short texts.";
                 one positions_stay_valid = "A position stays valid after appends, archive, detach, and deletion of the source.";
                 one after_a_rewind = "After a rewind, a position in the undone part leads to the last position before it that is still in the history.";
                 one after_a_legacy_rewind = "A rewind of a legacy thread appends one line and removes none.";

@@ -11,7 +11,7 @@ use selvedge_thread_store::implement::{
 };
 use selvedge_thread_store::{LinePage, LineQuery, LineStart, Result, WriterState};
 
-use super::backward_entries::entries_before;
+use super::backward_entries::entries_back;
 use super::inherited_prefix::find_prefix;
 use super::raw_entries::{content_len, end_of_last_line, entries_from, read_at};
 use crate::error::{stat, store_error};
@@ -133,12 +133,12 @@ impl LineSource for HistoryLines<'_> {
         Ok(prefix)
     }
 
-    fn entries(&self, part: usize, from: u64) -> Result<RawEntryIter<'_>> {
-        entries_from(&self.file(part).path, from)
+    fn entries(&self, part: usize, from: u64, max_text: Option<usize>) -> Result<RawEntryIter<'_>> {
+        entries_from(&self.file(part).path, from, max_text)
     }
 
-    fn entries_back(&self, part: usize, before: u64) -> Result<RawEntryIter<'_>> {
-        entries_before(self.file(part), before)
+    fn entries_back(&self, part: usize, before: u64, max_text: Option<usize>) -> Result<RawEntryIter<'_>> {
+        entries_back(self.file(part), before, max_text)
     }
 
     fn bytes(&self, part: usize, range: Range<u64>) -> Result<Vec<u8>> {

@@ -12,10 +12,10 @@ use selvedge_thread_store::{Result, StoreError};
 
 use crate::error::{stat, store_error};
 
-/// Reads all entries of a file from an offset on.
-pub(crate) fn entries_from(path: &Path, from: u64) -> Result<RawEntryIter<'_>> {
+/// Reads all entries of a file from an offset on. Texts of more than `max_text` bytes are shortened.
+pub(crate) fn entries_from(path: &Path, from: u64, max_text: Option<usize>) -> Result<RawEntryIter<'_>> {
     let (bytes, compressed) = open_bytes(path, from..u64::MAX).map_err(store_error)?;
-    let mut reader = RawReader::new(BufReader::with_capacity(1 << 16, bytes), from);
+    let mut reader = RawReader::new(BufReader::with_capacity(1 << 16, bytes), from).shortening(max_text);
     let mut end = from;
     Ok(Box::new(std::iter::from_fn(move || match reader.next()? {
         Ok(entry) => {

@@ -262,11 +262,11 @@ impl<S: Borrow<Segment>, F: Fn(SegmentId) -> Result<Option<S>>> LineSource for C
         Ok(SegmentPrefix { end: part.reached_end().byte, missing: part.missing() })
     }
 
-    fn entries(&self, part: usize, from: u64) -> Result<RawEntryIter<'_>> {
+    fn entries(&self, part: usize, from: u64, _max_text: Option<usize>) -> Result<RawEntryIter<'_>> {
         Ok(Box::new(self.chain.parts[part].segment().raw_entries(from).map(Ok)))
     }
 
-    fn entries_back(&self, part: usize, before: u64) -> Result<RawEntryIter<'_>> {
+    fn entries_back(&self, part: usize, before: u64, _max_text: Option<usize>) -> Result<RawEntryIter<'_>> {
         Ok(Box::new(self.chain.parts[part].segment().raw_entries_back(before).map(Ok)))
     }
 

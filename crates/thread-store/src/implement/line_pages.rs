@@ -29,6 +29,9 @@ use selvedge_protocol::{SegmentId, SortDirection, ThreadId, TurnId};
 use super::position::{SegmentPosition, WINDOW, checksum};
 use crate::{EntryKind, LineEntry, LinePage, LinePosition, LineQuery, LineSelect, LineStart, Result, StoreError};
 
+/// The [`LineQuery::max_text`] of a search that needs no texts, only where lines are.
+const NO_TEXTS: Option<usize> = Some(0);
+
 /// An iterator over entries of a segment.
 pub type RawEntryIter<'a> = Box<dyn Iterator<Item = Result<RawEntry>> + 'a>;
 
@@ -77,17 +80,18 @@ pub trait LineSource {
     /// The errors of reading.
     fn prefix(&self, part: usize) -> Result<SegmentPrefix>;
 
-    /// Returns all entries of a segment from a byte on, including those after its prefix.
+    /// Returns all entries of a segment from a byte on, including those after its prefix. Texts of more than `max_text` bytes may be
+    /// shortened ([`RawReader::shortening`](selvedge_protocol::log::RawReader::shortening)).
     ///
     /// # Errors
     /// The errors of reading.
-    fn entries(&self, part: usize, from: u64) -> Result<RawEntryIter<'_>>;
+    fn entries(&self, part: usize, from: u64, max_text: Option<usize>) -> Result<RawEntryIter<'_>>;
 
-    /// Returns all entries of a segment before a byte, the last one first.
+    /// Returns all entries of a segment before a byte, the last one first. Texts may be shortened as by [`Self::entries`].
     ///
     /// # Errors
     /// The errors of reading.
-    fn entries_back(&self, part: usize, before: u64) -> Result<RawEntryIter<'_>>;
+    fn entries_back(&self, part: usize, before: u64, max_text: Option<usize>) -> Result<RawEntryIter<'_>>;
 
     /// Returns bytes of a segment. Fewer if the segment ends before the range does.
     ///
@@ -123,7 +127,7 @@ pub trait LineSource {
 /// The errors of the source.
 pub fn behind_line_before(source: &dyn LineSource, mut part: usize, mut byte: u64) -> Result<(usize, u64)> {
     loop {
-        for entry in source.entries_back(part, byte)? {
+        for entry in source.entries_back(part, byte, NO_TEXTS)? {
             let entry = entry?;
             if let RawContent::Line(_) = entry.content {
                 return Ok((part, entry.range.end));
@@ -190,7 +194,7 @@ impl ResolvedPosition {
                 Self::at(source, before, prefix.end)
             };
         }
-        let before = source.entries_back(part, byte)?.next().transpose()?;
+        let before = source.entries_back(part, byte, NO_TEXTS)?.next().transpose()?;
         Ok(Self { part, byte, ordinal: before.as_ref().and_then(ordinal), checksum: checksum_at(source, part, byte)? })
     }
 
@@ -288,7 +292,7 @@ fn find_in_copy(source: &dyn LineSource, held: &SegmentPosition) -> Result<Optio
         return Ok((held.byte == 0).then(|| ResolvedPosition::at_beginning(0)));
     };
     for part in 0..source.parts().len() {
-        for entry in source.entries(part, 0)? {
+        for entry in source.entries(part, 0, None)? {
             let entry = entry?;
             let RawContent::Line(line) = &entry.content else { continue };
             // A detach rewrites heads, so their checksums differ. Their ordinals suffice.
@@ -340,7 +344,7 @@ fn first_line_from(source: &dyn LineSource, wanted: u64) -> Result<ResolvedPosit
     let mut end_of_history = (0, 0);
     for part in 0..source.parts().len() {
         let end = source.prefix(part)?.end;
-        for entry in source.entries(part, 0)? {
+        for entry in source.entries(part, 0, NO_TEXTS)? {
             let entry = entry?;
             if entry.range.start >= end {
                 break;
@@ -378,15 +382,20 @@ impl PageBuilder<'_> {
         self.query.select == LineSelect::All || matches!(content, RawContent::Damage { .. })
     }
 
-    fn push(&mut self, part: usize, at: &ResolvedPosition, bytes: Vec<u8>, kind: EntryKind) {
-        let ChainPart { segment_id, inherited } = self.source.parts()[part];
+    fn push(&mut self, part: usize, at: &ResolvedPosition, entry: RawEntry) {
+        let left_out = entry.left_out();
+        self.push_entry(part, at, entry.bytes, left_out, kind(entry.content));
+    }
+
+    fn push_entry(&mut self, part: usize, at: &ResolvedPosition, bytes: Vec<u8>, left_out: u64, kind: EntryKind) {
+        let ChainPart { segment_id: segment, inherited } = self.source.parts()[part];
         self.bytes += bytes.len();
-        self.entries.push(LineEntry { at: at.encode(self.source), segment: segment_id, inherited, bytes, kind });
+        self.entries.push(LineEntry { at: at.encode(self.source), segment, inherited, bytes, left_out, kind });
     }
 
     fn push_missing(&mut self, at: &ResolvedPosition, missing: MissingBytes) {
         let MissingBytes { bytes, reason } = missing;
-        self.push(at.part, at, Vec::new(), EntryKind::Missing { bytes, reason });
+        self.push_entry(at.part, at, Vec::new(), 0, EntryKind::Missing { bytes, reason });
     }
 
     /// Collects the entries after `next`. Returns whether the page reaches the end of the history.
@@ -435,19 +444,24 @@ impl PageBuilder<'_> {
         // The last bytes before `next`. Each entry is added to them, so the checksum of each position costs no further
         // read.
         let mut window = self.source.bytes(part, from.saturating_sub(WINDOW)..from)?;
-        for entry in self.source.entries(part, from)? {
+        for entry in self.source.entries(part, from, self.query.max_text)? {
             let entry = clip(entry?, prefix.end);
             let Some(entry) = entry else { break };
             let is_selected = self.is_selected(&entry.content);
             if is_selected && !self.has_room(entry.bytes.len()) {
                 return Ok(false);
             }
-            slide_window(&mut window, &entry.bytes);
+            if entry.left_out() == 0 {
+                slide_window(&mut window, &entry.bytes);
+            } else {
+                let end = entry.range.end;
+                window = self.source.bytes(part, end.saturating_sub(WINDOW)..end)?;
+            }
             let after =
                 ResolvedPosition { part, byte: entry.range.end, ordinal: ordinal(&entry), checksum: checksum(&window) };
             let at = std::mem::replace(&mut self.next, after);
             if is_selected {
-                self.push(part, &at, entry.bytes, kind(entry.content));
+                self.push(part, &at, entry);
             }
         }
         Ok(true)
@@ -487,7 +501,7 @@ impl PageBuilder<'_> {
         if before == 0 {
             return Ok(true);
         }
-        let mut entries = self.source.entries_back(part, before)?.peekable();
+        let mut entries = self.source.entries_back(part, before, self.query.max_text)?.peekable();
         while let Some(entry) = entries.next().transpose()? {
             let is_selected = self.is_selected(&entry.content);
             if is_selected && !self.has_room(entry.bytes.len()) {
@@ -504,7 +518,7 @@ impl PageBuilder<'_> {
                 None => ResolvedPosition::at(self.source, part, start)?,
             };
             if is_selected {
-                self.push(part, &self.next.clone(), entry.bytes, kind(entry.content));
+                self.push(part, &self.next.clone(), entry);
             }
         }
         Ok(true)

@@ -8,6 +8,7 @@
 //! | the bytes of a segment, and the next line | [`Segment`], [`SegmentTail`] |
 //! | the history of a thread | [`SegmentChain`], [`WholeHistory`] |
 //! | `read_lines` | [`SegmentChain::read_lines`], or [`read_lines`] with a [`LineSource`] |
+//! | entries of segments that are read block by block | [`entries_from`], [`entries_before`] |
 //! | `wait_for_lines`, `wait_for_changes` | [`ChangeSignal`] |
 //! | `list_changes` | [`ChangeLog`] |
 //! | pages of threads, hits, turns and items | [`page_threads`], [`page_hits`], [`page_turns`], [`page_items`] |
@@ -20,6 +21,7 @@
 //! | `import_segment`, `read_segment` | [`compare_part`], [`MAX_SEGMENT_READ`] |
 
 mod branch;
+mod byte_blocks;
 mod chain;
 mod change_log;
 mod change_signal;
@@ -37,6 +39,7 @@ mod uuid_sequence;
 mod whole_history;
 
 pub use branch::{RevertWrite, fork_at_base, fork_segment, next_segment_id, plan_revert, segment_order};
+pub use byte_blocks::{entries_before, entries_from, first_line};
 pub use chain::SegmentChain;
 pub use change_log::ChangeLog;
 pub use change_signal::ChangeSignal;

@@ -55,13 +55,21 @@ impl LinesParams {
             (SortDirection::Ascending, LineStart::At(self.at.clone().into()))
         };
         let select = if self.damage.is_empty() { LineSelect::All } else { LineSelect::DamageOnly };
-        Ok(LineQuery { thread_id: id, start, direction, select, max_lines: LIMIT, max_bytes: MAX_BYTES })
+        Ok(LineQuery {
+            thread_id: id,
+            start,
+            direction,
+            select,
+            max_lines: LIMIT,
+            max_bytes: MAX_BYTES,
+            max_text: Some(MAX_LINE),
+        })
     }
 }
 
 /// Returns where the intact line begins before which there are `skip` others.
 async fn nth_line(app: &ViewerApp, id: ThreadId, mut skip: u64) -> Result<LinePosition, PageError> {
-    let mut query = LineQuery { max_bytes: 256 << 10, ..LineQuery::from(id, LineStart::Beginning) };
+    let mut query = LineQuery { max_bytes: 256 << 10, max_text: Some(0), ..LineQuery::from(id, LineStart::Beginning) };
     loop {
         let page = app.store().read_lines(&query).await?;
         for entry in page.entries.iter().filter(|entry| entry.kind == EntryKind::Line) {
@@ -160,12 +168,14 @@ fn entry(id: ThreadId, entry: &LineEntry) -> Markup {
                 }
                 @if let Some(ordinal) = line.as_ref().and_then(|line| line.ordinal()) { " · ordinal " (ordinal) }
                 @if let Some(at) = line.as_ref().and_then(|line| line.timestamp()) { " · " (time(at)) }
-                " · " (bytes(entry.bytes.len() as u64))
+                " · " (bytes(entry.stored_len()))
                 @if entry.inherited { " · inherited" }
                 " · " a href={ "/threads/" (id) "/raw?at=" (encoded(entry.at.as_str())) } { "bytes" }
             }
             @if !text.is_empty() { pre.output tabindex="0" { (highlighted(&text[..end], if is_damaged { "" } else { "json" })) } }
-            @if end < text.len() { p.cut { (bytes((text.len() - end) as u64)) " more are not shown here." } }
+            @if end < text.len() || entry.left_out > 0 {
+                p.cut { (bytes((text.len() - end) as u64 + entry.left_out)) " more are not shown here." }
+            }
         }
     }
 }

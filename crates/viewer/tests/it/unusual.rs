@@ -73,6 +73,26 @@ async fn damage_is_marked_behind_any_number_of_bytes() {
 }
 
 #[tokio::test]
+async fn damage_is_marked_beside_a_text_of_any_size_and_the_log_tells_its_size() {
+    let viewer = TestViewer::empty().await;
+    let long = "word ".repeat(4 << 20);
+    let id = a_thread(&viewer, &["first", &long, "third"]).await;
+    edit(&viewer, |lines| {
+        let at = lines.iter().rposition(|line| line.contains("third")).unwrap();
+        lines.insert(at, "{\"damaged".to_owned());
+    });
+    let page = viewer.page(&format!("/threads/{id}")).await;
+    assert_eq!(all(&page, ".damaged-here").len(), 1);
+    let log = viewer.page(&format!("/threads/{id}/lines")).await;
+    let huge: Vec<String> = all(&log, "article").iter().map(|entry| entry.text().collect()).collect();
+    let huge = huge.iter().find(|text| text.contains("20.0 M")).unwrap();
+    assert!(huge.contains("more are not shown here") && huge.len() < 100_000, "{huge:.500}");
+    let json = viewer.get(&format!("/api/v1/threads/{id}/lines")).await.json();
+    let line = json["items"].as_array().unwrap().iter().find(|line| line["left_out"] != 0).unwrap();
+    assert!(line["bytes"].as_u64() > Some(20 << 20) && line["text"].as_str().unwrap().len() < 3 << 20);
+}
+
+#[tokio::test]
 async fn damage_before_the_first_item_of_a_turn_is_at_its_beginning() {
     let viewer = TestViewer::empty().await;
     let id = a_thread(&viewer, &["first", "second"]).await;

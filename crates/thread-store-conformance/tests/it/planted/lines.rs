@@ -43,6 +43,16 @@ faults! {
         }
     }
 
+    CutsLinesAndNotTexts caught by ["lines.short-texts"] also [] {
+        async fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
+            let mut page = self.store.read_lines(query).await?;
+            if let Some(max) = query.max_text {
+                page.entries.iter_mut().for_each(|entry| entry.bytes.truncate(max.max(10_000)));
+            }
+            Ok(page)
+        }
+    }
+
     AcceptsALineLimitOfZero caught by ["lines.refusals"] also [] {
         async fn read_lines(&self, query: &LineQuery) -> Result<LinePage> {
             self.store.read_lines(&LineQuery { max_lines: query.max_lines.max(1), ..query.clone() }).await
