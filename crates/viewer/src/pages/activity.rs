@@ -4,19 +4,20 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_protocol::{SortDirection, StatsKey, StatsQuery, ThreadQuery, ThreadStats, Timestamp, day_text};
 use selvedge_thread_store::StoreError;
 use selvedge_transcript::html::{html_text, thousands};
+use selvedge_transcript::size_text;
 
 use crate::app::ViewerApp;
 use crate::chart::{ChartBar, columns, rows};
 use crate::error::PageError;
 use crate::filters::ListFilters;
 use crate::layout::{bar, page as layout};
-use crate::turn_view::bytes;
+use crate::url::UrlQuery;
 
 /// How many days and groups a chart shows.
 const MAX_DAYS: i64 = 90;
@@ -27,7 +28,7 @@ const DAY: i64 = 86_400_000;
 
 pub(crate) async fn page(
     State(app): State<Arc<ViewerApp>>,
-    Query(filters): Query<ListFilters>,
+    UrlQuery(filters): UrlQuery<ListFilters>,
 ) -> Result<Html<String>, PageError> {
     let charts = charts(&app, &filters).await?;
     let body = html! {
@@ -40,7 +41,7 @@ pub(crate) async fn page(
 /// The charts alone, for the home page.
 pub(crate) async fn part(
     State(app): State<Arc<ViewerApp>>,
-    Query(filters): Query<ListFilters>,
+    UrlQuery(filters): UrlQuery<ListFilters>,
 ) -> Result<Html<String>, PageError> {
     Ok(Html(html_text(charts(&app, &filters).await?)))
 }
@@ -71,7 +72,7 @@ async fn charts(app: &ViewerApp, filters: &ListFilters) -> Result<Markup, PageEr
         .collect();
     Ok(html! {
         p.totals {
-            span { (thousands(total.threads)) " threads" } span { (thousands(total.turns)) " turns" } span { (thousands(total.total_tokens)) " tokens" } span { (bytes(total.bytes)) }
+            span { (thousands(total.threads)) " threads" } span { (thousands(total.turns)) " turns" } span { (thousands(total.total_tokens)) " tokens" } span { (size_text(total.bytes)) }
         }
         @if !day_bars.is_empty() { (columns("turns-by-day", "Turns by day (UTC)", &day_bars)) }
         @if !project_bars.is_empty() { (rows("turns-by-project", "Turns by project", &project_bars)) }

@@ -3,21 +3,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_history::opens_turn;
 use selvedge_protocol::{Compacted, EventMsg, RolloutItem, RolloutLine, Timestamp};
 use selvedge_transcript::html::{thousands, time, title};
-use selvedge_transcript::rich_text;
+use selvedge_transcript::{rich_text, size_text};
 
 use crate::app::ViewerApp;
 use crate::chart::{ChartBar, curve};
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
 use crate::line_scan::scan_lines;
-use crate::turn_view::bytes;
-use crate::url::thread_id;
+use crate::page_thread::PageThread;
 
 /// How many of the newest compactions are shown.
 const MAX_WINDOWS: usize = 100;
@@ -28,8 +27,10 @@ const MAX_POINTS: usize = 400;
 /// How much of a summary is shown, in bytes.
 const MAX_SUMMARY: usize = 16 << 10;
 
-pub(crate) async fn page(State(app): State<Arc<ViewerApp>>, Path(id): Path<String>) -> Result<Html<String>, PageError> {
-    let id = thread_id(&id)?;
+pub(crate) async fn page(
+    State(app): State<Arc<ViewerApp>>,
+    PageThread(id): PageThread,
+) -> Result<Html<String>, PageError> {
     let thread = app.store().read_thread(id).await?;
     let mut windows = WindowHistory::default();
     scan_lines(&app, id, |position, line| windows.see(position, line)).await?;
@@ -50,7 +51,7 @@ pub(crate) async fn page(State(app): State<Arc<ViewerApp>>, Path(id): Path<Strin
             @if windows.forgotten > 0 { p.dim { (windows.forgotten) " older compactions are not shown." } }
             @for compaction in &windows.compactions { (compaction.render()) }
             @if windows.forgotten + windows.compactions.len() > 0 {
-                p.dim { "Since then the model has got " (items(windows.items)) " of " (bytes(windows.item_bytes)) "." }
+                p.dim { "Since then the model has got " (items(windows.items)) " of " (size_text(windows.item_bytes)) "." }
             }
         }
     };
@@ -94,7 +95,7 @@ impl CompactionFacts {
                     " · line " (self.position)
                 }
                 p {
-                    "Removed " (items(self.items)) " of " (bytes(self.item_bytes)) ". "
+                    "Removed " (items(self.items)) " of " (size_text(self.item_bytes)) ". "
                     @match self.kept {
                         Some(kept) => { "Kept " (items(kept)) ", summary included." },
                         None => "Kept the messages of the user and the summary.",

@@ -40,7 +40,7 @@ async fn compactions_say_what_they_kept_and_removed() {
         assert_eq!(all(&page, "svg .mark").len(), all(&page, ".compaction").len(), "a mark for each compaction");
     }
     assert!(
-        compactions.contains(&"Removed 9 items of 3.5 kB. Kept 5 items, summary included.".to_owned()),
+        compactions.contains(&"Removed 9 items of 3.46 KiB. Kept 5 items, summary included.".to_owned()),
         "{compactions:?}"
     );
 }

@@ -148,7 +148,7 @@ async fn an_item_of_any_size_is_shown_by_its_beginning_and_its_end() {
     let item = format!("#turn-{turn}-item-{number}");
     let text: String = all(&page, &item)[0].text().collect();
     assert!(text.contains("begin-001000") && text.contains("end-001000") && text.contains("bytes are not shown here"));
-    assert!(text.contains("4.1 MB of this item are not shown here"), "{}", &text[text.len() - 300..]);
+    assert!(text.contains("3.97 MiB of this item are not shown here"), "{}", &text[text.len() - 300..]);
     let more = bounded(&viewer, &link(&page, &format!("{item} .cut a[href*='/item?']")).unwrap()).await;
     assert!(more.body.len() > 500_000 && more.text().contains("end-001000"));
     assert!(bounded(&viewer, &format!("/threads/{id}/context")).await.text().contains("end-001500"));
@@ -160,7 +160,7 @@ async fn an_item_of_any_size_is_shown_by_its_beginning_and_its_end() {
     };
     let mut known = sizes(&log);
     known.extend(sizes(&bounded(&viewer, &link(&log, "a[rel=next]").unwrap()).await.page()));
-    assert!(known.iter().any(|size| size.contains("4.1 MB")), "{known:?}");
+    assert!(known.iter().any(|size| size.contains("4.00 MiB")), "{known:?}");
 }
 
 #[tokio::test]
