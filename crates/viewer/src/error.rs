@@ -49,7 +49,7 @@ impl IntoResponse for PageError {
             _ => "The page could not be made",
         };
         let body = html! {
-            (site_bar(""))
+            (site_bar("", ""))
             main #main.plain { h1 { (title) } p { (sentence(&self.message)) } (self.next) }
         };
         (self.status, page(title, &body)).into_response()
@@ -61,7 +61,7 @@ fn what_next(status: StatusCode) -> Markup {
     let threads = html! { a href="/?archived=all" { "all threads" } };
     html! {
         @match status {
-            StatusCode::NOT_FOUND => { "A thread can be deleted, and turns can be undone. Search for it above, or look through " (threads) "." }
+            StatusCode::NOT_FOUND => { "Search for it above, or look through " (threads) ". A thread may have been deleted, and turns may have been undone." }
             StatusCode::FORBIDDEN => { "You can still read " (threads) "." }
             StatusCode::CONFLICT => { "Go back, load the page again, and repeat what you did." }
             StatusCode::GONE => { "What the page continues has changed. Begin again: with " (threads) ", or at the end of the thread." }

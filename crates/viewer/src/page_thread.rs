@@ -66,7 +66,7 @@ pub(crate) async fn named_thread(
         }
         Some(only) if found.len() == 1 => Ok(*only),
         Some(_) => {
-            let message = format!("`{text}` can be {} threads", found.len());
+            let message = format!("{} threads have the name `{text}` or an id that begins with it", found.len());
             let matches = matches(app, &found, href).await?;
             Err(PageError { next: matches, ..PageError::new(StatusCode::MULTIPLE_CHOICES, message) })
         }

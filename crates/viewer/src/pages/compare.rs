@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::hits::relation;
-use crate::layout::{bar, page as layout};
+use crate::layout::{page as layout, thread_bar};
 use crate::page_thread::named_thread;
 use crate::turn_view::turn_views;
 use crate::turns::{Turns, count_turns, is_long, items_of, nth_turn};
@@ -54,7 +54,7 @@ pub(crate) async fn page(
     let mut anchors = TurnAnchors::default();
     let views = (turn_views(&app, a, sides.0, &mut anchors).await?, turn_views(&app, b, sides.1, &mut anchors).await?);
     let body = html! {
-        (bar(&html! { div.pages { a href={ "/threads/" (a) "/relatives" } { "Forks and sub-agents" } } }))
+        (thread_bar(a, "/compare"))
         main #main.compare {
             h1 { "Compare" }
             p.dim {

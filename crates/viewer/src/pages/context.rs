@@ -8,8 +8,9 @@ use maud::{Markup, html};
 use selvedge_protocol::ResponseItem;
 use selvedge_transcript::html::title;
 use selvedge_transcript::item_facts::{MessagePart, message_parts};
-use selvedge_transcript::{highlighted, rich_text, size_text};
+use selvedge_transcript::{rich_text, size_text};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::app::ViewerApp;
 use crate::bounded_context::{BoundedContext, END_BYTES};
@@ -59,7 +60,7 @@ pub(crate) async fn page(
             @if end < count { p.more { a rel="next" href={ "/threads/" (id) "/context?from=" (end + 1) } { "later items" } } }
             @if let Some(state) = &context.world_state {
                 h2 { "World state" }
-                pre.output tabindex="0" { (shortened(&readable(&state.clone().into_value()), "")) }
+                pre.output tabindex="0" { (shortened(&readable(&state.clone().into_value()))) }
             }
         }
     };
@@ -77,7 +78,8 @@ fn render(index: usize, item: &ResponseItem, is_kept: bool) -> Markup {
                 @if is_kept { ", kept by the compaction" }
             }
             @if bytes == 0 {
-                pre.output tabindex="0" { (shortened(&serde_json::to_string_pretty(item).unwrap_or_default(), "json")) }
+                @let value: Value = serde_json::from_str(item.json().get()).unwrap_or_default();
+                pre.output tabindex="0" { (shortened(&readable(&value))) }
             } @else if bytes <= MAX_TEXT {
                 @for part in &parts {
                     @match part {
@@ -86,16 +88,16 @@ fn render(index: usize, item: &ResponseItem, is_kept: bool) -> Markup {
                     }
                 }
             } @else {
-                pre.output tabindex="0" { (shortened(&item.texts().join("\n\n"), "")) }
+                pre.output tabindex="0" { (shortened(&item.texts().join("\n\n"))) }
             }
         }
     }
 }
 
-fn shortened(text: &str, language: &str) -> Markup {
+fn shortened(text: &str) -> Markup {
     let end = (0..=text.len().min(MAX_TEXT)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
     html! {
-        (highlighted(&text[..end], language))
+        (text[..end])
         @if end < text.len() { "\n… " (size_text((text.len() - end) as u64)) " more are not shown here." }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) async fn page(
         (thread_bar(id, ""))
         main #main.transcript {
             h1 { "Item " (number) " of a turn" }
-            p { a href={ "/threads/" (id) "?turn=" (turn) "&item=" (number) "#" (anchor) } { "in the transcript" } }
+            p { a href={ "/threads/" (id) "?turn=" (turn) "&item=" (number) "#" (anchor) } { "Show it in the transcript" } }
             @if removed > 0 {
                 p.cut { "The item is too long for this page: " (size_text(removed)) " are not shown. " a href={ "/threads/" (id) "/lines?position=" (entry.line) } { "Its lines in the log" } " have all of it." }
             }

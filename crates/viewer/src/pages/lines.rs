@@ -110,13 +110,13 @@ pub(crate) async fn page(
         main #main.transcript {
             h1 { (heading) }
             p.switch {
-                @if is_damage { a href={ "/threads/" (id) "/lines" } { "All lines" } }
-                @else { a href={ "/threads/" (id) "/lines?damage=1" } { "Only damage" } }
+                @if is_damage { a href={ "/threads/" (id) "/lines" } { "Show all lines" } }
+                @else { a href={ "/threads/" (id) "/lines?damage=1" } { "Show only damage" } }
             }
             @if let Some(at) = &earlier { p.more { a rel="prev" href=(link("before", at)) { "earlier lines" } } }
             @for each in &page.entries { (entry(id, each)) }
             @if page.entries.is_empty() {
-                p.empty { @if is_damage { "There is no damage here." } @else { "No lines here." } }
+                p.empty { @if is_damage { "There is no damage in this log." } @else { "There are no lines here." } }
             }
             @if let Some(at) = &later { p.more { a rel="next" href=(link("at", at)) { "later lines" } } }
         }
@@ -160,7 +160,7 @@ fn entry(id: ThreadId, entry: &LineEntry) -> Markup {
                 @if let Some(at) = line.as_ref().and_then(|line| line.timestamp()) { " · " (time(at)) }
                 " · " (size_text(entry.bytes.len() as u64))
                 @if entry.inherited { " · inherited" }
-                " · " a href={ "/threads/" (id) "/raw?at=" (encoded(entry.at.as_str())) } { "bytes" }
+                " · " a href={ "/threads/" (id) "/raw?at=" (encoded(entry.at.as_str())) } { "exact bytes" }
             }
             @if !text.is_empty() { pre.output tabindex="0" { (highlighted(&text[..end], if is_damaged { "" } else { "json" })) } }
             @if end < text.len() { p.cut { (size_text((text.len() - end) as u64)) " more are not shown here." } }

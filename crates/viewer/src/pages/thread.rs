@@ -53,6 +53,7 @@ pub(crate) async fn page(
     // A page that ends with the newest item goes on with it.
     let is_end = turns.newer.is_none() && turns.turns.last().is_none_or(|last| last.newer_items.is_none());
     let live = is_end.then(|| live_path(id, &turns));
+    let is_empty = turns.turns.is_empty();
     let turns = render(&app, turns, id).await?;
     let body = html! {
         (thread_bar(id, ""))
@@ -61,6 +62,7 @@ pub(crate) async fn page(
             (facts(&thread))
             (origin(&thread, size))
             @if app.write { (changes(&thread)) }
+            @if is_empty { p.empty { "This thread has no turns. " a href={ "/threads/" (id) "/lines" } { "Its log" } " has all that it contains." } }
             div #turns { (turns) }
         }
     };
@@ -116,7 +118,7 @@ fn more(id: ThreadId, cursor: Option<&Cursor>, direction: &str) -> Markup {
 fn origin(thread: &StoredThread, size: u64) -> Markup {
     html! {
         p.origin {
-            span { (size_text(size)) }
+            span { "log of " (size_text(size)) }
             @if let Some(source) = thread.forked_from_id {
                 a href={ "/threads/" (source) } { "forked from " (source) }
                 a href={ "/compare?a=" (source) "&b=" (thread.id) } { "compare with it" }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
-use selvedge_protocol::{RolloutItem, RolloutLine, Timestamp, WorldState, WorldStatePatch, WorldStateRecord};
+use selvedge_protocol::{RolloutItem, RolloutLine, ThreadId, Timestamp, WorldState, WorldStatePatch, WorldStateRecord};
 use selvedge_transcript::html::{diff, time, title};
 use selvedge_transcript::size_text;
 
@@ -49,7 +49,7 @@ pub(crate) async fn page(
             p.dim { "What the agent told the model about its environment, and how it changed." }
             @if changes.is_empty() { p.empty { "This thread has no record of a world state." } }
             @if forgotten > 0 { p.dim { (forgotten) " older records are not shown." } }
-            @for change in &changes { (render(change)) }
+            @for change in &changes { (render(id, change)) }
         }
     };
     Ok(layout(title(&thread), &body))
@@ -115,12 +115,12 @@ fn difference(before: &str, after: &str) -> String {
     config.diff_lines(before, after).unified_diff().context_radius(2).to_string()
 }
 
-fn render(change: &WorldChange) -> Markup {
+fn render(id: ThreadId, change: &WorldChange) -> Markup {
     let shown = change.diff.len().min(MAX_DIFF);
     let end = (0..=shown).rev().find(|end| change.diff.is_char_boundary(*end)).unwrap_or_default();
     html! {
         article.item.world id={ "line-" (change.position) } {
-            p.label { (change.what) @if let Some(at) = change.at { " · " (time(at)) } " · line " (change.position) }
+            p.label { (change.what) @if let Some(at) = change.at { " · " (time(at)) } " · " a href={ "/threads/" (id) "/lines?position=" (change.position) } { "line " (change.position) } }
             @if !change.diff.is_empty() { (diff(&change.diff[..end])) }
             @if end < change.diff.len() { p.cut { (size_text((change.diff.len() - end) as u64)) " more are not shown." } }
         }
