@@ -54,11 +54,7 @@ pub(crate) async fn named_thread(
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    // A name can look like an id. Both are looked up, so that neither hides the other.
-    let mut found = BTreeSet::new();
-    for lookup in [ThreadLookup::Name(text.to_owned()), ThreadLookup::IdPrefix(text.to_owned())] {
-        found.extend(app.store().find_threads(&lookup).await?);
-    }
+    let found = threads_named(app, text).await?;
     match found.first() {
         None => {
             let message = format!("no thread has the name `{text}` or an id that begins with it");
@@ -73,7 +69,18 @@ pub(crate) async fn named_thread(
     }
 }
 
-async fn matches(
+/// Returns the threads with this name, and those whose ids begin with this text.
+pub(crate) async fn threads_named(app: &ViewerApp, text: &str) -> Result<BTreeSet<ThreadId>, StoreError> {
+    // A name can look like an id. Both are looked up, so that neither hides the other.
+    let mut found = BTreeSet::new();
+    for lookup in [ThreadLookup::Name(text.to_owned()), ThreadLookup::IdPrefix(text.to_owned())] {
+        found.extend(app.store().find_threads(&lookup).await?);
+    }
+    Ok(found)
+}
+
+/// Renders a list of threads with their ids. `href` makes the links.
+pub(crate) async fn matches(
     app: &ViewerApp,
     found: &BTreeSet<ThreadId>,
     href: impl Fn(ThreadId) -> String + Send,

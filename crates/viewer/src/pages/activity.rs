@@ -83,7 +83,7 @@ async fn charts(app: &ViewerApp, filters: &ListFilters) -> Result<Markup, PageEr
             span { (thousands(total.threads)) " threads" } span { (thousands(total.turns)) " turns" } span { (thousands(total.total_tokens)) " tokens" } span { (size_text(total.bytes)) }
         }
         @if !day_bars.is_empty() { (columns("turns-by-day", &day_title, &day_bars)) }
-        @if later > 0 { p.dim { (thousands(later)) " turns are on days after today: the clock of their program was wrong." } }
+        @if later > 0 { p.dim { "Turns on days after today, which come from a wrong clock: " (thousands(later)) "." } }
         @if !project_bars.is_empty() { (rows("turns-by-project", &project_title, &project_bars)) }
     })
 }

@@ -19,6 +19,7 @@ use crate::error::PageError;
 use crate::filters::ListFilters;
 use crate::hits::{hit_row, thread_row};
 use crate::layout::{bar, page as layout};
+use crate::page_thread::{matches, threads_named};
 use crate::url::{UrlQuery, encoded};
 
 /// A thread whose last line is older is not asked whether its last turn is in progress, and at most so many are asked: each answer
@@ -149,8 +150,16 @@ async fn searched(app: &ViewerApp, filters: &ListFilters, threads: ThreadQuery) 
         }
         found => found?,
     };
+    // No text contains an id, and people search for those, too.
+    let named = match items.is_empty() {
+        true => threads_named(app, filters.q.trim()).await?,
+        false => BTreeSet::new(),
+    };
     let markup = html! {
-        @if items.is_empty() { p.empty { "Nothing found." } }
+        @if !named.is_empty() {
+            p.dim { "No text contains this, but the id or the name of a thread does:" }
+            (matches(app, &named, |id| format!("/threads/{id}")).await?)
+        } @else if items.is_empty() { p.empty { "Nothing found." } }
         @for hits in by_thread(&items) {
             article.hits {
                 (thread_row(&hits[0].thread, false))

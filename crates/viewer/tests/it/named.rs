@@ -54,6 +54,10 @@ async fn a_beginning_of_an_id_or_a_name_leads_to_the_same_page_of_the_thread() {
     assert_eq!(answer.status, 300);
     assert_eq!(sorted(rows(&answer)), both(&|id| format!("/compare?a={one}&b={id}")));
 
+    // A search for an id, which no text contains.
+    let found = viewer.get(&format!("/?q={}", &other.to_string()[..30])).await;
+    assert!(rows(&found).contains(&format!("/threads/{other}")), "{}", found.text());
+
     // Programs and forms have whole ids.
     let answer = viewer.get(&format!("/api/v1/threads/{prefix}")).await;
     assert_eq!(answer.status, 404);
