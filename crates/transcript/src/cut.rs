@@ -4,6 +4,8 @@ use selvedge_protocol::ItemContent;
 use selvedge_protocol::log::{bytes_left_out, shorten_text};
 use serde_json::Value;
 
+use crate::size_text::size_text;
+
 /// The longest image, as the text of its URL in bytes, that stays in a content that is shortened.
 pub const MAX_IMAGE_BYTES: usize = 2 << 20;
 
@@ -74,7 +76,7 @@ impl Cut {
         let bytes = longest.len() as u64 + bytes_left_out(longest).unwrap_or_default();
         if longest.len() > MAX_IMAGE_BYTES || bytes > longest.len() as u64 {
             self.removed += bytes;
-            *image = Value::String(format!("of {bytes} bytes"));
+            *image = Value::String(format!("of {}", size_text(bytes)));
         }
     }
 }
@@ -122,6 +124,6 @@ mod tests {
             ItemContent::UserMessage { text: String::new(), images, attachments: Vec::new(), client_id: None };
         assert_eq!(cut_content(&mut content, 5), MAX_IMAGE_BYTES as u64 + 1);
         let ItemContent::UserMessage { images, .. } = content else { return };
-        assert_eq!(images, [json!("data:image/png;base64,AAAA"), json!(format!("of {} bytes", MAX_IMAGE_BYTES + 1))]);
+        assert_eq!(images, [json!("data:image/png;base64,AAAA"), json!("of 2.00 MiB")]);
     }
 }

@@ -64,7 +64,7 @@ pub fn thousands(number: u64) -> String {
 #[must_use]
 pub fn facts(thread: &StoredThread) -> Markup {
     let branch = thread.git.as_ref().and_then(|git| git.branch.as_deref());
-    let model: Vec<&str> = [&thread.model, &thread.model_provider].into_iter().flatten().map(String::as_str).collect();
+    let provider = thread.model_provider.as_deref();
     let tokens = thread.token_usage.as_ref().and_then(|usage| usage.total_tokens);
     html! {
         dl.facts {
@@ -73,7 +73,12 @@ pub fn facts(thread: &StoredThread) -> Markup {
             dt { "created" } dd { (time(thread.created_at)) }
             @if let Some(cwd) = &thread.cwd { dt { "directory" } dd { code { (cwd) } } }
             @if let Some(branch) = branch { dt { "branch" } dd { code { (branch) } } }
-            @if !model.is_empty() { dt { "model" } dd { (model.join(", ")) } }
+            @match (thread.model.as_deref(), provider) {
+                (Some(model), Some(provider)) => { dt { "model" } dd { (model) ", " (provider) } },
+                (Some(model), None) => { dt { "model" } dd { (model) } },
+                (None, Some(provider)) => { dt { "provider" } dd { (provider) } },
+                (None, None) => {},
+            }
             @if let Some(tokens) = tokens { dt { "tokens" } dd { (thousands(tokens)) } }
             @if thread.archived { dt { "archived" } dd { "yes" } }
         }

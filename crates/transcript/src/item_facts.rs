@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use selvedge_protocol::{ItemContent, ItemStatus, TurnStatus};
+use selvedge_protocol::{ItemContent, ItemStatus, ResponseItem, TurnStatus};
 use serde_json::Value;
 
 /// Returns the state of a turn in words.
@@ -45,6 +45,29 @@ pub fn outcome(content: &ItemContent) -> String {
     }
     parts.extend(millis.map(duration));
     parts.join(", ")
+}
+
+/// A part of what the model gets or returns as one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessagePart {
+    /// A text.
+    Text(String),
+    /// The kind of a part that has no text, such as an image.
+    Other(String),
+}
+
+/// Returns the parts of the content of an item of the model, in their order. Empty if it has no content.
+#[must_use]
+pub fn message_parts(item: &ResponseItem) -> Vec<MessagePart> {
+    let value: Value = serde_json::from_str(item.json().get()).unwrap_or_default();
+    let Some(parts) = value.get("content").and_then(Value::as_array) else {
+        return item.texts().into_iter().map(MessagePart::Text).collect();
+    };
+    let part = |part: &Value| match part.get("text").and_then(Value::as_str) {
+        Some(text) => MessagePart::Text(text.to_owned()),
+        None => MessagePart::Other(part.get("type").and_then(Value::as_str).unwrap_or("unknown").to_owned()),
+    };
+    parts.iter().map(part).collect()
 }
 
 /// Returns a duration in words, with two significant units at most: `250 ms`, `3.2 s`, `4 min 10 s`, `2 h 5 min`.

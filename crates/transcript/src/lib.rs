@@ -16,6 +16,7 @@
 //! | --- | --- |
 //! | `plain_text` | outputs of terminals as plain text |
 //! | `item_facts` | what a client says of an item: status, duration, changed files, images |
+//! | `size_text` | sizes in words |
 //! | `cut` | long texts shortened, for pages |
 //! | `highlight` | code by language, as classes |
 //! | `rich_text` | Markdown as safe HTML |
@@ -31,6 +32,7 @@ mod markdown;
 mod parts;
 mod plain_text;
 mod rich_text;
+mod size_text;
 
 pub use cut::{MAX_IMAGE_BYTES, cut_content};
 pub use highlight::highlighted;
@@ -39,3 +41,4 @@ pub use markdown::markdown_document;
 pub use parts::TranscriptParts;
 pub use plain_text::plain_text;
 pub use rich_text::rich_text;
+pub use size_text::size_text;

@@ -291,6 +291,8 @@ function goToItem() {
   const target = document.getElementById(hash);
   // A link to an item of a folded step opens it.
   target?.querySelector("details")?.setAttribute("open", "");
+  // The browser would go there slowly, and stop on its way when older turns are loaded.
+  target?.scrollIntoView({ block: "start", behavior: "instant" });
   const place = /^turn-([A-Za-z0-9-]+)-item-(\d+)$/.exec(hash);
   const isTried = new URLSearchParams(location.search).get("item") === place?.[2];
   if (place && !target && !isTried) location.replace(`?turn=${place[1]}&item=${place[2]}#${hash}`);
@@ -339,6 +341,9 @@ for (const link of document.querySelectorAll("a[data-more]")) seen.observe(link)
 if (transcript) {
   const query = new URLSearchParams(location.search), hash = decodeURIComponent(location.hash.slice(1));
   const isDeep = hash || query.has("turn") || query.has("number");
+  // The page begins before the item that is wanted.
+  const item = !hash && query.has("item") && document.getElementById(`${document.querySelector(".turn")?.id}-item-${query.get("item")}`);
+  if (item) location.replace(`#${item.id}`);
   if (!isDeep) scrollTo(document.documentElement.scrollHeight);
   goToItem();
   window.addEventListener("hashchange", goToItem);

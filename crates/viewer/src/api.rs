@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -24,7 +24,7 @@ use crate::bounded_context::{BoundedContext, MAX_CONTEXT_BYTES};
 use crate::error::PageError;
 use crate::filters::ListFilters;
 use crate::turns::{MAX_ITEMS, fitting, is_long};
-use crate::url::thread_id;
+use crate::url::{UrlQuery, thread_id};
 
 /// The most threads, turns and lines of an answer, and the most bytes of its lines.
 const MAX_THREADS: usize = 200;
@@ -62,11 +62,9 @@ struct ApiQuery<T>(T);
 impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for ApiQuery<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        match Query::try_from_uri(&parts.uri) {
-            Ok(Query(query)) => Ok(Self(query)),
-            Err(rejection) => Err(ApiError(PageError::new(StatusCode::BAD_REQUEST, rejection.body_text()))),
-        }
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let UrlQuery(query) = UrlQuery::from_request_parts(parts, state).await?;
+        Ok(Self(query))
     }
 }
 

@@ -91,7 +91,7 @@ fn figure(id: &str, title: &str, shape: &Markup, bars: &[ChartBar]) -> Markup {
     let most = highest(bars.iter().map(|bar| bar.value));
     html! {
         figure.chart {
-            figcaption #(id) { (title) ", at most " (thousands(most)) }
+            figcaption #(id) { (title) "; the highest is " (thousands(most)) }
             svg role="img" aria-labelledby=(id) viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" { (shape) }
             @match bars {
                 [first, .., last] => p.ends { span { (first.label) } span { (last.label) } },

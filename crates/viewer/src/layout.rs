@@ -40,6 +40,22 @@ pub(crate) fn bar(content: &Markup) -> Markup {
     }
 }
 
+/// The pages that are about no thread.
+const SITE_PAGES: [(&str, &str); 2] = [("/", "Threads"), ("/activity", "Activity")];
+
+/// Renders the bar of a page that is about no thread. `current` is its path, and `query` the filters that its links keep.
+pub(crate) fn site_bar(current: &str, query: &str) -> Markup {
+    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    bar(&html! {
+        div.pages {
+            @for (path, name) in SITE_PAGES { a href={ (path) (query) } aria-current=[(path == current).then_some("page")] { (name) } }
+        }
+        form.find role="search" action="/" method="get" {
+            input type="search" name="q" placeholder="Search threads" aria-label="Search threads" autocomplete="off";
+        }
+    })
+}
+
 /// The pages of a thread, with the end of their paths.
 const THREAD_PAGES: [(&str, &str); 6] = [
     ("", "Transcript"),

@@ -31,6 +31,7 @@ mod hits;
 mod layout;
 mod line_scan;
 mod live;
+mod page_thread;
 mod pages;
 mod readable;
 mod routes;

@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_core::Stream;
@@ -25,9 +25,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
+use crate::page_thread::PageThread;
 use crate::turn_view::turn_views;
 use crate::turns::{ShownTurn, Turns};
-use crate::url::thread_id;
+use crate::url::UrlQuery;
 
 /// How long changes are collected before they are sent, so that a fast writer does not cost a page for each line.
 const COLLECTED_FOR: Duration = Duration::from_millis(50);
@@ -74,11 +75,10 @@ pub(crate) struct LiveParams {
 
 pub(crate) async fn events(
     State(app): State<Arc<ViewerApp>>,
-    Path(id): Path<String>,
-    Query(params): Query<LiveParams>,
+    PageThread(id): PageThread,
+    UrlQuery(params): UrlQuery<LiveParams>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, PageError> {
-    let id = thread_id(&id)?;
     // The end is taken first: what is appended from here on wakes the wait.
     let end = end_of(&app, id).await?;
     let last_seen = headers.get("last-event-id").and_then(|value| LivePlace::parse(value.to_str().ok()?));

@@ -19,3 +19,7 @@ use crate::error::PageError;
 pub(crate) async fn not_found() -> PageError {
     PageError::new(StatusCode::NOT_FOUND, "there is no such page")
 }
+
+pub(crate) async fn wrong_method() -> PageError {
+    PageError::new(StatusCode::METHOD_NOT_ALLOWED, "this page does not take what the browser sent to it")
+}

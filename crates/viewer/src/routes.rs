@@ -38,6 +38,7 @@ pub(crate) fn router(app: Arc<ViewerApp>) -> Router {
         .route("/assets/viewer.js", get(assets::script))
         .nest("/api/v1", api::routes())
         .fallback(pages::not_found)
+        .method_not_allowed_fallback(pages::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&app), guard))
         .with_state(app)
 }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use selvedge_protocol::{Cursor, ItemContent, ThreadId, TurnId, TurnItem};
 use selvedge_thread_store::StoreError;
 use selvedge_transcript::html::{TurnAnchors, TurnExtras, anchor, item, item_anchor, turn_with};
-use selvedge_transcript::{TranscriptParts, cut_content};
+use selvedge_transcript::{TranscriptParts, cut_content, size_text};
 use serde_json::Value;
 
 use crate::app::ViewerApp;
@@ -44,7 +44,7 @@ impl TurnPlace<'_> {
         let thread = self.thread;
         html! {
             @if removed > 0 {
-                p.cut { (bytes(removed)) " of this item are not shown here. " a href={ "/threads/" (thread) "/item?" (place) } { "Show more of it" } ", or " a href={ "/threads/" (thread) "/lines?position=" (position) } { "its lines in the log" } "." }
+                p.cut { (size_text(removed)) " of this item are not shown here. " a href={ "/threads/" (thread) "/item?" (place) } { "Show more of it" } ", or " a href={ "/threads/" (thread) "/lines?position=" (position) } { "its lines in the log" } "." }
             }
             @for other in linked_threads(thread, &item.content) {
                 p.linked { a href={ "/threads/" (other) } { "thread " (other) } }
@@ -128,15 +128,4 @@ fn linked_threads(thread: ThreadId, content: &ItemContent) -> Vec<ThreadId> {
     found.dedup();
     found.truncate(MAX_LINKED);
     found
-}
-
-/// Returns a size in words: `812 bytes`, `3.2 kB`, `10.5 MB`.
-pub(crate) fn bytes(bytes: u64) -> String {
-    match bytes {
-        1 => "1 byte".to_owned(),
-        ..1_000 => format!("{bytes} bytes"),
-        1_000..1_000_000 => format!("{}.{} kB", bytes / 1_000, bytes % 1_000 / 100),
-        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
-        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
-    }
 }

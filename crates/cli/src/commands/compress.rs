@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use clap::Args;
-use indicatif::HumanBytes;
 use selvedge_protocol::{ThreadId, Timestamp};
 use selvedge_thread_store::StoreError;
+use selvedge_transcript::size_text;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -164,9 +164,9 @@ fn print_plan(plan: &[UncompressedThread], app: &mut App<'_>) -> Result<()> {
         return app.out.json(&answer);
     }
     for thread in plan {
-        writeln!(app.out, "{}  {}", thread.thread_id, HumanBytes(thread.bytes()))?;
+        writeln!(app.out, "{}  {}", thread.thread_id, size_text(thread.bytes()))?;
     }
-    writeln!(app.out, "to compress: {}, {}", total.counts(), HumanBytes(total.bytes_before))?;
+    writeln!(app.out, "to compress: {}, {}", total.counts(), size_text(total.bytes_before))?;
     Ok(())
 }
 
@@ -198,7 +198,7 @@ fn print_outcome(outcome: &CompressionOutcome, app: &mut App<'_>) -> Result<()> 
         answer["left"] = busy.chain(failed).map(|(id, reason)| json!({"id": id, "reason": reason})).collect();
         return app.out.json(&answer);
     }
-    let (before, after) = (HumanBytes(bytes_before), HumanBytes(bytes_after));
+    let (before, after) = (size_text(bytes_before), size_text(bytes_after));
     writeln!(app.out, "compressed: {}, {before} → {after}", total.counts())?;
     Ok(())
 }

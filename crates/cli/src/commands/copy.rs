@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use indicatif::HumanBytes;
 use selvedge_protocol::{SegmentId, StoredThread, ThreadId, ThreadMetadataPatch};
 use selvedge_thread_store::{MetadataOrigin, SegmentInfo, SegmentPart, StoreError, ThreadLookup, ThreadStore};
+use selvedge_transcript::size_text;
 use serde::Serialize;
 
 use crate::app::{App, OpenHome};
@@ -328,7 +328,7 @@ impl CopyReport {
         if *unchanged > 0 {
             parts.push(format!("{unchanged} compared and the same"));
         }
-        writeln!(app.out, "{}: {}, {}", sanitize(location), parts.join(", "), HumanBytes(*new_bytes))?;
+        writeln!(app.out, "{}: {}, {}", sanitize(location), parts.join(", "), size_text(*new_bytes))?;
         app.out.flush()?;
         for Refused { id, reason } in &self.refused {
             note(&format!("{id}: {reason}"));

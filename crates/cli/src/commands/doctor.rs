@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::io::Write;
 
 use clap::Args;
-use indicatif::HumanBytes;
 use selvedge_protocol::ThreadId;
 use selvedge_thread_store::StoreError;
+use selvedge_transcript::size_text;
 use serde::Serialize;
 
 use self::files::fault_count;
@@ -32,7 +32,8 @@ FILE.damaged-TIME. A repaired file contains every intact line, byte for byte. Th
 skipped. docs/damage.md explains each kind of finding.
 
 A finding is a fault or a notice. A fault means that something is lost, hidden or at risk, or that another program fails \
-because of it. A notice is unusual and harmless: for example, that other users may read the files, as Codex leaves them.
+because of it. A notice is unusual and harmless: for example, that other users may read the files, as Codex leaves them. \
+Notices of one kind are one line with an example; --json has each of them.
 
 The index is checked, too. A thread record that differs from the files is a fault. A change that the index has not read \
 yet is a notice. A repair brings the index up to date, and sets the file aside if it is \
@@ -171,7 +172,7 @@ fn print(
         "checked {} with {} in {}: {}, {}{omitted}",
         counted(files, "file"),
         counted(lines, "line"),
-        HumanBytes(bytes),
+        size_text(bytes),
         counted(faults, "fault"),
         counted(notices, "notice")
     )?;

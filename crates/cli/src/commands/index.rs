@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use indicatif::HumanBytes;
+use selvedge_transcript::size_text;
 
 use crate::app::App;
 use crate::clock::now;
@@ -91,7 +91,7 @@ fn print_report(app: &mut App<'_>, report: &UpdateReport) -> Result<()> {
         app.out,
         "{}; {read_whole} read, {read_tail} updated incrementally, {removed} removed; {} read",
         counted(*threads, "thread"),
-        HumanBytes(*bytes_read)
+        size_text(*bytes_read)
     )?;
     if *unreadable > 0 {
         note(&format!("{} could not be read; see the messages above", counted(*unreadable, "thread")));
@@ -110,9 +110,9 @@ async fn status(index: IndexAdmin, app: &mut App<'_>) -> Result<()> {
 
 fn print_status(app: &mut App<'_>, status: &IndexStatus) -> Result<()> {
     let checked = status.checked_at.map_or_else(|| "never".to_owned(), |at| ago(at, now()));
-    writeln!(app.out, "index     {}, {}", status.path.display(), HumanBytes(status.size))?;
+    writeln!(app.out, "index     {}, {}", status.path.display(), size_text(status.size))?;
     writeln!(app.out, "threads   {} of {}", status.threads, status.threads_in_home)?;
-    writeln!(app.out, "to read   {}, {}", counted(status.changed, "thread"), HumanBytes(status.changed_bytes))?;
+    writeln!(app.out, "to read   {}, {}", counted(status.changed, "thread"), size_text(status.changed_bytes))?;
     writeln!(app.out, "deleted   {}", status.gone)?;
     writeln!(app.out, "checked   {checked}")?;
     app.out.flush()?;

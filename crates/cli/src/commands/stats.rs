@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
-use indicatif::HumanBytes;
 use jiff::tz::TimeZone;
 use selvedge_protocol::{StatsCounts, StatsGroup, StatsKey, StatsQuery, ThreadStats, Timestamp, UtcOffset};
+use selvedge_transcript::size_text;
 
 use crate::app::App;
 use crate::clock::now;
@@ -216,7 +216,7 @@ impl Measure {
 
     fn to_text(self, counts: &StatsCounts) -> String {
         match self {
-            Self::Bytes => HumanBytes(counts.bytes).to_string(),
+            Self::Bytes => size_text(counts.bytes),
             _ => self.amount(counts).to_string(),
         }
     }

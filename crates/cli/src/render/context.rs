@@ -2,6 +2,7 @@
 
 use selvedge_history::ModelContext;
 use selvedge_protocol::{ContextWindow, ResponseItem};
+use selvedge_transcript::item_facts::{MessagePart, message_parts};
 use serde_json::Value;
 
 use super::paint::Paint;
@@ -54,7 +55,7 @@ pub(crate) fn label_and_text(item: &ResponseItem, value: &Value) -> (String, Str
     let kind = item.kind().as_str();
     match kind {
         "message" | "agent_message" => {
-            (single_line(&item.role().unwrap_or_else(|| kind.to_owned())), message_text(item, value))
+            (single_line(&item.role().unwrap_or_else(|| kind.to_owned())), message_text(item))
         }
         "function_call" => (format!("call {}", single_line(field("name"))), field("arguments").to_owned()),
         "custom_tool_call" => (format!("call {}", single_line(field("name"))), field("input").to_owned()),
@@ -65,15 +66,12 @@ pub(crate) fn label_and_text(item: &ResponseItem, value: &Value) -> (String, Str
 }
 
 /// Returns the texts of a message. For a part that has no text, such as an image, its kind.
-fn message_text(item: &ResponseItem, value: &Value) -> String {
-    let Some(parts) = value.get("content").and_then(Value::as_array) else {
-        return item.texts().join("\n");
+fn message_text(item: &ResponseItem) -> String {
+    let part = |part| match part {
+        MessagePart::Text(text) => text,
+        MessagePart::Other(kind) => format!("[{kind}]"),
     };
-    let part = |part: &Value| match part.get("text").and_then(Value::as_str) {
-        Some(text) => text.to_owned(),
-        None => format!("[{}]", part.get("type").and_then(Value::as_str).unwrap_or("unknown")),
-    };
-    parts.iter().map(part).collect::<Vec<_>>().join("\n")
+    message_parts(item).into_iter().map(part).collect::<Vec<_>>().join("\n")
 }
 
 fn summary(value: &Value) -> String {

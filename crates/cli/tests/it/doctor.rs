@@ -282,3 +282,35 @@ fn a_diverged_history_is_reported_and_kept_as_a_fork() {
     }
     assert_eq!(report(&home, &["--deep"]).0, 0);
 }
+
+#[cfg(unix)]
+#[test]
+fn notices_of_one_kind_are_one_line_and_json_has_each_of_them() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let home = Home::empty();
+    let ids: Vec<String> = (1..=5).map(|number| format!("01a1fd5d-bbbb-7000-8000-00000000000{number}")).collect();
+    for id in &ids {
+        home.write(id, small_log(id).as_bytes());
+    }
+    narrow_permissions(&home);
+    let open_to_others = |id: &String| fs::set_permissions(home.file(id), fs::Permissions::from_mode(0o644)).unwrap();
+    open_to_others(&ids[0]);
+    let one = home.run(&["doctor"]);
+    assert!(one.out.contains("\n  wide_mode: ") && !one.out.contains("--json"), "{one:?}");
+
+    ids.iter().for_each(open_to_others);
+    let torn = [small_log(&ids[4]).as_bytes(), b"{\"torn"].concat();
+    fs::write(home.file(&ids[4]), torn).unwrap();
+    let run = home.run(&["doctor"]);
+    let lines: Vec<&str> = run.out.lines().collect();
+    let notices: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].contains("wide_mode")).collect();
+    let fault = lines.iter().position(|line| line.contains("torn, line 6")).unwrap();
+    assert!(notices.len() == 1 && fault < notices[0], "{run:?}");
+    let example = format!("wide_mode, 5 times, for example {}: its mode is 0644", home.file(&ids[0]).display());
+    assert!(lines[notices[0]].starts_with(&example), "{run:?}");
+    assert!(lines[notices[0] + 2].contains("--json"), "{run:?}");
+    let (_, found) = report(&home, &[]);
+    let modes = found["findings"].as_array().unwrap().iter().filter(|finding| finding["kind"] == "wide_mode");
+    assert_eq!(modes.count(), 5, "{found}");
+}

@@ -82,7 +82,7 @@ pub(super) struct TextShortener {
     /// The shortened bytes.
     out: Vec<u8>,
     /// Where bytes of `out` were left out.
-    cuts: Vec<Cut>,
+    cuts: Vec<TextCut>,
     /// The text that is being read, if the position is within one, and the buffers of the last one.
     text: Option<TextState>,
     spare: TextState,
@@ -93,7 +93,7 @@ pub(super) struct TextShortener {
 
 /// A place at which bytes of a text were left out.
 #[derive(Clone, Copy, Debug)]
-struct Cut {
+struct TextCut {
     /// The byte of the output behind the note that says how many.
     behind: usize,
     /// How many bytes were left out, without the length of the note.
@@ -104,7 +104,7 @@ struct Cut {
 #[derive(Debug)]
 pub(super) struct ShortLine {
     pub(super) bytes: Vec<u8>,
-    cuts: Vec<Cut>,
+    cuts: Vec<TextCut>,
 }
 
 impl ShortLine {
@@ -314,11 +314,11 @@ impl TextShortener {
             let note = format!("{BEFORE_NUMBER}{}{AFTER_NUMBER}", text.left_out).replace('\n', "\\n");
             self.out.extend_from_slice(note.as_bytes());
             let bytes = text.left_out.wrapping_sub(note.len() as u64);
-            self.cuts.push(Cut { behind: self.out.len(), bytes });
+            self.cuts.push(TextCut { behind: self.out.len(), bytes });
             if let Some(damage) = text.damage {
                 // Instead of one of the bytes that were left out.
                 self.out.push(damage);
-                self.cuts.push(Cut { behind: self.out.len(), bytes: u64::MAX });
+                self.cuts.push(TextCut { behind: self.out.len(), bytes: u64::MAX });
             }
         }
         for part in [&text.before, &text.last, &text.escape] {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_protocol::{
@@ -15,14 +15,15 @@ use serde::Deserialize;
 use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::hits::relation;
-use crate::layout::{bar, page as layout};
+use crate::layout::{page as layout, thread_bar};
+use crate::page_thread::named_thread;
 use crate::turn_view::turn_views;
 use crate::turns::{Turns, count_turns, is_long, items_of, nth_turn};
-use crate::url::thread_id;
+use crate::url::{UrlQuery, encoded};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct CompareParams {
-    /// The ids of the threads.
+    /// The threads: ids, beginnings of ids, or names.
     a: String,
     b: String,
     /// The number of the first turn on the page. That at which they part if it is missing.
@@ -31,9 +32,10 @@ pub(crate) struct CompareParams {
 
 pub(crate) async fn page(
     State(app): State<Arc<ViewerApp>>,
-    Query(params): Query<CompareParams>,
+    UrlQuery(params): UrlQuery<CompareParams>,
 ) -> Result<Html<String>, PageError> {
-    let (a, b) = (thread_id(&params.a)?, thread_id(&params.b)?);
+    let a = named_thread(&app, &params.a, |id| format!("/compare?a={id}&b={}", encoded(&params.b))).await?;
+    let b = named_thread(&app, &params.b, |id| format!("/compare?a={a}&b={id}")).await?;
     let threads = (app.store().read_thread(a).await?, app.store().read_thread(b).await?);
     let shared = shared_turns(&app, a, b).await?;
     let from = params.from.unwrap_or(shared + 1).max(1);
@@ -52,7 +54,7 @@ pub(crate) async fn page(
     let mut anchors = TurnAnchors::default();
     let views = (turn_views(&app, a, sides.0, &mut anchors).await?, turn_views(&app, b, sides.1, &mut anchors).await?);
     let body = html! {
-        (bar(&html! { div.pages { a href={ "/threads/" (a) "/relatives" } { "Forks and sub-agents" } } }))
+        (thread_bar(a, "/compare"))
         main #main.compare {
             h1 { "Compare" }
             p.dim {

@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_protocol::ResponseItem;
 use selvedge_transcript::html::title;
-use selvedge_transcript::{highlighted, rich_text};
+use selvedge_transcript::item_facts::{MessagePart, message_parts};
+use selvedge_transcript::{rich_text, size_text};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::app::ViewerApp;
 use crate::bounded_context::{BoundedContext, END_BYTES};
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
+use crate::page_thread::PageThread;
 use crate::readable::readable;
-use crate::turn_view::bytes;
-use crate::url::thread_id;
+use crate::url::UrlQuery;
 
 /// Items on a page.
 const LIMIT: usize = 200;
@@ -32,10 +34,9 @@ pub(crate) struct ContextParams {
 
 pub(crate) async fn page(
     State(app): State<Arc<ViewerApp>>,
-    Path(id): Path<String>,
-    Query(params): Query<ContextParams>,
+    PageThread(id): PageThread,
+    UrlQuery(params): UrlQuery<ContextParams>,
 ) -> Result<Html<String>, PageError> {
-    let id = thread_id(&id)?;
     let thread = app.store().read_thread(id).await?;
     let BoundedContext { context, is_whole } = BoundedContext::read(&app, id).await?;
     let count = context.history.len();
@@ -48,7 +49,7 @@ pub(crate) async fn page(
             @if is_whole {
                 p.dim { (count) " items, in context window " (context.window.number) "." }
             } @else {
-                p.warning { "The context is too large for this page. These are the " (count) " items of the newest " (bytes(END_BYTES as u64)) " of the log." }
+                p.warning { "The context is too large for this page. These are the " (count) " items of the newest " (size_text(END_BYTES as u64)) " of the log." }
             }
             @for warning in &context.warnings { p.warning { (warning) } }
             h2.hidden { "Items" }
@@ -59,7 +60,7 @@ pub(crate) async fn page(
             @if end < count { p.more { a rel="next" href={ "/threads/" (id) "/context?from=" (end + 1) } { "later items" } } }
             @if let Some(state) = &context.world_state {
                 h2 { "World state" }
-                pre.output tabindex="0" { (shortened(&readable(&state.clone().into_value()), "")) }
+                pre.output tabindex="0" { (shortened(&readable(&state.clone().into_value()))) }
             }
         }
     };
@@ -67,7 +68,8 @@ pub(crate) async fn page(
 }
 
 fn render(index: usize, item: &ResponseItem, is_kept: bool) -> Markup {
-    let text = item.text();
+    let parts = message_parts(item);
+    let bytes: usize = item.texts().iter().map(String::len).sum();
     html! {
         article.item.context id={ "item-" (index + 1) } {
             p.label {
@@ -75,21 +77,27 @@ fn render(index: usize, item: &ResponseItem, is_kept: bool) -> Markup {
                 @if let Some(role) = item.role() { ", " (role) }
                 @if is_kept { ", kept by the compaction" }
             }
-            @if text.is_empty() {
-                pre.output tabindex="0" { (shortened(&serde_json::to_string_pretty(item).unwrap_or_default(), "json")) }
-            } @else if text.len() <= MAX_TEXT {
-                div.text { (rich_text(&text)) }
+            @if bytes == 0 {
+                @let value: Value = serde_json::from_str(item.json().get()).unwrap_or_default();
+                pre.output tabindex="0" { (shortened(&readable(&value))) }
+            } @else if bytes <= MAX_TEXT {
+                @for part in &parts {
+                    @match part {
+                        MessagePart::Text(text) => div.text { (rich_text(text)) },
+                        MessagePart::Other(kind) => p.attachment { (kind.replace('_', " ")) },
+                    }
+                }
             } @else {
-                pre.output tabindex="0" { (shortened(&text, "")) }
+                pre.output tabindex="0" { (shortened(&item.texts().join("\n\n"))) }
             }
         }
     }
 }
 
-fn shortened(text: &str, language: &str) -> Markup {
+fn shortened(text: &str) -> Markup {
     let end = (0..=text.len().min(MAX_TEXT)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
     html! {
-        (highlighted(&text[..end], language))
-        @if end < text.len() { "\n… " (bytes((text.len() - end) as u64)) " more are not shown here." }
+        (text[..end])
+        @if end < text.len() { "\n… " (size_text((text.len() - end) as u64)) " more are not shown here." }
     }
 }

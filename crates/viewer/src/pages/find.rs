@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_protocol::{
@@ -17,7 +17,8 @@ use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::hits::hit_row;
 use crate::layout::{page as layout, thread_bar};
-use crate::url::thread_id;
+use crate::page_thread::PageThread;
+use crate::url::UrlQuery;
 
 /// The most hits that are shown.
 const LIMIT: usize = 200;
@@ -30,10 +31,9 @@ pub(crate) struct FindParams {
 
 pub(crate) async fn page(
     State(app): State<Arc<ViewerApp>>,
-    Path(id): Path<String>,
-    Query(params): Query<FindParams>,
+    PageThread(id): PageThread,
+    UrlQuery(params): UrlQuery<FindParams>,
 ) -> Result<Html<String>, PageError> {
-    let id = thread_id(&id)?;
     let thread = app.store().read_thread(id).await?;
     let found = match hits(&app, &thread, &params.q).await {
         // A text without a term, such as punctuation alone.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_protocol::{
@@ -19,7 +19,8 @@ use crate::error::PageError;
 use crate::filters::ListFilters;
 use crate::hits::{hit_row, thread_row};
 use crate::layout::{bar, page as layout};
-use crate::url::encoded;
+use crate::page_thread::{matches, threads_named};
+use crate::url::{UrlQuery, encoded};
 
 /// A thread whose last line is older is not asked whether its last turn is in progress, and at most so many are asked: each answer
 /// costs a query.
@@ -36,8 +37,8 @@ pub(crate) struct HomeParams {
 
 pub(crate) async fn page(
     State(app): State<Arc<ViewerApp>>,
-    Query(filters): Query<ListFilters>,
-    Query(params): Query<HomeParams>,
+    UrlQuery(filters): UrlQuery<ListFilters>,
+    UrlQuery(params): UrlQuery<HomeParams>,
 ) -> Result<Html<String>, PageError> {
     let mut threads = filters.threads()?;
     threads.cursor = (!params.cursor.is_empty()).then(|| Cursor::from(params.cursor));
@@ -149,8 +150,16 @@ async fn searched(app: &ViewerApp, filters: &ListFilters, threads: ThreadQuery) 
         }
         found => found?,
     };
+    // No text contains an id, and people search for those, too.
+    let named = match items.is_empty() {
+        true => threads_named(app, filters.q.trim()).await?,
+        false => BTreeSet::new(),
+    };
     let markup = html! {
-        @if items.is_empty() { p.empty { "Nothing found." } }
+        @if !named.is_empty() {
+            p.dim { "No text contains this, but the id or the name of a thread does:" }
+            (matches(app, &named, |id| format!("/threads/{id}")).await?)
+        } @else if items.is_empty() { p.empty { "Nothing found." } }
         @for hits in by_thread(&items) {
             article.hits {
                 (thread_row(&hits[0].thread, false))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect};
@@ -10,16 +10,17 @@ use maud::html;
 use selvedge_protocol::{
     Cursor, ItemContent, ItemPosition, SortDirection, ThreadId, TurnId, TurnItemEntry, TurnSelector,
 };
-use selvedge_transcript::cut_content;
 use selvedge_transcript::html::{anchor, html_text, item_anchor, unfolded_item};
+use selvedge_transcript::{cut_content, size_text};
 use serde::Deserialize;
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
-use crate::turn_view::{TurnPlace, bytes, item_view};
+use crate::page_thread::PageThread;
+use crate::turn_view::{TurnPlace, item_view};
 use crate::turns::{index_of_item, items_of, nth_item, number_of, turn_of};
-use crate::url::{encoded, thread_id};
+use crate::url::{UrlQuery, encoded};
 
 /// The longest text of an item on a page of its own, and for the clipboard, in bytes.
 const MAX_SHOWN: usize = 1 << 20;
@@ -43,10 +44,9 @@ pub(crate) struct ItemParams {
 /// The item as a page, with more of its texts than the transcript has.
 pub(crate) async fn page(
     State(app): State<Arc<ViewerApp>>,
-    Path(id): Path<String>,
-    Query(params): Query<ItemParams>,
+    PageThread(id): PageThread,
+    UrlQuery(params): UrlQuery<ItemParams>,
 ) -> Result<Html<String>, PageError> {
-    let id = thread_id(&id)?;
     let mut entry = asked(&app, id, &params, MAX_SHOWN).await?;
     let removed = cut_content(&mut entry.item.content, MAX_SHOWN);
     let number = entry.position.item + 1;
@@ -56,9 +56,9 @@ pub(crate) async fn page(
         (thread_bar(id, ""))
         main #main.transcript {
             h1 { "Item " (number) " of a turn" }
-            p { a href={ "/threads/" (id) "?turn=" (turn) "&item=" (number) "#" (anchor) } { "in the transcript" } }
+            p { a href={ "/threads/" (id) "?turn=" (turn) "&item=" (number) "#" (anchor) } { "Show it in the transcript" } }
             @if removed > 0 {
-                p.cut { "The item is too long for this page: " (bytes(removed)) " are not shown. " a href={ "/threads/" (id) "/lines?position=" (entry.line) } { "Its lines in the log" } " have all of it." }
+                p.cut { "The item is too long for this page: " (size_text(removed)) " are not shown. " a href={ "/threads/" (id) "/lines?position=" (entry.line) } { "Its lines in the log" } " have all of it." }
             }
             h2.hidden { "Content" }
             (unfolded_item(&anchor, &entry.item))
@@ -80,10 +80,9 @@ pub(crate) struct PartParams {
 /// More items of a long turn, as a part of a page.
 pub(crate) async fn items(
     State(app): State<Arc<ViewerApp>>,
-    Path(id): Path<String>,
-    Query(params): Query<PartParams>,
+    PageThread(thread): PageThread,
+    UrlQuery(params): UrlQuery<PartParams>,
 ) -> Result<Html<String>, PageError> {
-    let thread = thread_id(&id)?;
     let cursor = Cursor::from(params.cursor);
     let at = cursor.position().map_err(|error| PageError::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let at = ItemPosition::of(at);
@@ -110,10 +109,10 @@ pub(crate) async fn items(
 /// The text of an item, as it was written. A very long one is shortened.
 pub(crate) async fn text(
     State(app): State<Arc<ViewerApp>>,
-    Path(id): Path<String>,
-    Query(params): Query<ItemParams>,
+    PageThread(id): PageThread,
+    UrlQuery(params): UrlQuery<ItemParams>,
 ) -> Result<impl IntoResponse, PageError> {
-    let mut entry = asked(&app, thread_id(&id)?, &params, MAX_COPIED).await?;
+    let mut entry = asked(&app, id, &params, MAX_COPIED).await?;
     cut_content(&mut entry.item.content, MAX_COPIED);
     let headers =
         [(CONTENT_TYPE, "text/plain; charset=utf-8"), (HeaderName::from_static("content-disposition"), "inline")];
@@ -123,10 +122,9 @@ pub(crate) async fn text(
 /// Leads from a line of an item to the item in the transcript.
 pub(crate) async fn at_position(
     State(app): State<Arc<ViewerApp>>,
-    Path(id): Path<String>,
-    Query(params): Query<ItemParams>,
+    PageThread(id): PageThread,
+    UrlQuery(params): UrlQuery<ItemParams>,
 ) -> Result<Redirect, PageError> {
-    let id = thread_id(&id)?;
     let turn = turn_of(&app, id, &params.turn, params.start).await?;
     let number = number_of(&app, id, &turn, params.number).await?;
     let index = match params.position {

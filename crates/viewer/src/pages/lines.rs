@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{Html, IntoResponse};
 use maud::{Markup, html};
 use selvedge_protocol::{SortDirection, ThreadId};
 use selvedge_thread_store::{EntryKind, LineEntry, LinePosition, LineQuery, LineSelect, LineStart};
-use selvedge_transcript::highlighted;
 use selvedge_transcript::html::{time, title};
+use selvedge_transcript::{highlighted, size_text};
 use serde::Deserialize;
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
-use crate::turn_view::bytes;
-use crate::url::{encoded, thread_id};
+use crate::page_thread::PageThread;
+use crate::url::{UrlQuery, encoded};
 
 /// Lines on a page, and their bytes.
 const LIMIT: usize = 100;
@@ -87,10 +87,9 @@ async fn nth_line(app: &ViewerApp, id: ThreadId, mut skip: u64) -> Result<LinePo
 
 pub(crate) async fn page(
     State(app): State<Arc<ViewerApp>>,
-    Path(id): Path<String>,
-    Query(params): Query<LinesParams>,
+    PageThread(id): PageThread,
+    UrlQuery(params): UrlQuery<LinesParams>,
 ) -> Result<Html<String>, PageError> {
-    let id = thread_id(&id)?;
     let query = params.query(&app, id).await?;
     let mut page = app.store().read_lines(&query).await?;
     let is_backward = query.direction == SortDirection::Descending;
@@ -119,13 +118,13 @@ pub(crate) async fn page(
         main #main.transcript {
             h1 { (heading) }
             p.switch {
-                @if is_damage { a href={ "/threads/" (id) "/lines" } { "All lines" } }
-                @else { a href={ "/threads/" (id) "/lines?damage=1" } { "Only damage" } }
+                @if is_damage { a href={ "/threads/" (id) "/lines" } { "Show all lines" } }
+                @else { a href={ "/threads/" (id) "/lines?damage=1" } { "Show only damage" } }
             }
             @if let Some(at) = &earlier { p.more { a rel="prev" href=(link("before", at)) { "earlier lines" } } }
             @for each in &page.entries { (entry(id, each)) }
             @if page.entries.is_empty() {
-                p.empty { @if is_damage { "There is no damage here." } @else { "No lines here." } }
+                p.empty { @if is_damage { "There is no damage in this log." } @else { "There are no lines here." } }
             }
             @if let Some(at) = &later { p.more { a rel="next" href=(link("at", at)) { "later lines" } } }
         }
@@ -141,11 +140,10 @@ pub(crate) struct RawParams {
 /// The exact bytes of an entry.
 pub(crate) async fn raw(
     State(app): State<Arc<ViewerApp>>,
-    Path(id): Path<String>,
-    Query(params): Query<RawParams>,
+    PageThread(id): PageThread,
+    UrlQuery(params): UrlQuery<RawParams>,
 ) -> Result<impl IntoResponse, PageError> {
-    let query =
-        LineQuery { max_lines: 1, ..LineQuery::from(thread_id(&id)?, LineStart::At(LinePosition::from(params.at))) };
+    let query = LineQuery { max_lines: 1, ..LineQuery::from(id, LineStart::At(LinePosition::from(params.at))) };
     let entry = app.store().read_lines(&query).await?.entries.into_iter().next();
     let entry = entry.ok_or_else(|| PageError::new(StatusCode::NOT_FOUND, "the thread has no such line"))?;
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], entry.bytes))
@@ -168,13 +166,13 @@ fn entry(id: ThreadId, entry: &LineEntry) -> Markup {
                 }
                 @if let Some(ordinal) = line.as_ref().and_then(|line| line.ordinal()) { " · ordinal " (ordinal) }
                 @if let Some(at) = line.as_ref().and_then(|line| line.timestamp()) { " · " (time(at)) }
-                " · " (bytes(entry.stored_len()))
+                " · " (size_text(entry.stored_len()))
                 @if entry.inherited { " · inherited" }
-                " · " a href={ "/threads/" (id) "/raw?at=" (encoded(entry.at.as_str())) } { "bytes" }
+                " · " a href={ "/threads/" (id) "/raw?at=" (encoded(entry.at.as_str())) } { "exact bytes" }
             }
             @if !text.is_empty() { pre.output tabindex="0" { (highlighted(&text[..end], if is_damaged { "" } else { "json" })) } }
             @if end < text.len() || entry.left_out > 0 {
-                p.cut { (bytes((text.len() - end) as u64 + entry.left_out)) " more are not shown here." }
+                p.cut { (size_text((text.len() - end) as u64 + entry.left_out)) " more are not shown here." }
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_protocol::{ArchivedFilter, Relation, StoredThread, ThreadId, ThreadQuery};
@@ -14,7 +14,7 @@ use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::hits::relation;
 use crate::layout::{page as layout, thread_bar};
-use crate::url::thread_id;
+use crate::page_thread::PageThread;
 
 /// The most threads of a tree.
 const LIMIT: usize = 500;
@@ -22,8 +22,10 @@ const LIMIT: usize = 500;
 /// How far up the tree is followed.
 const MAX_ANCESTORS: usize = 100;
 
-pub(crate) async fn page(State(app): State<Arc<ViewerApp>>, Path(id): Path<String>) -> Result<Html<String>, PageError> {
-    let id = thread_id(&id)?;
+pub(crate) async fn page(
+    State(app): State<Arc<ViewerApp>>,
+    PageThread(id): PageThread,
+) -> Result<Html<String>, PageError> {
     let thread = app.store().read_thread(id).await?;
     let root = root(&app, thread.clone()).await?;
     let query = ThreadQuery {

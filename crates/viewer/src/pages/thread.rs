@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_protocol::{Cursor, StoredThread, ThreadId};
 use selvedge_thread_store::StoreError;
 use selvedge_transcript::html::{TurnAnchors, facts, html_text, title};
+use selvedge_transcript::size_text;
 use serde::Deserialize;
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
 use crate::live::LivePlace;
-use crate::turn_view::{bytes, turn_views};
+use crate::page_thread::PageThread;
+use crate::turn_view::turn_views;
 use crate::turns::Turns;
-use crate::url::{encoded, thread_id};
+use crate::url::{UrlQuery, encoded};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -31,10 +33,9 @@ pub(crate) struct ThreadParams {
 
 pub(crate) async fn page(
     State(app): State<Arc<ViewerApp>>,
-    Path(id): Path<String>,
-    Query(params): Query<ThreadParams>,
+    PageThread(id): PageThread,
+    UrlQuery(params): UrlQuery<ThreadParams>,
 ) -> Result<Html<String>, PageError> {
-    let id = thread_id(&id)?;
     let thread = app.store().read_thread(id).await?;
     let turns = match (params.turn.as_str(), params.number) {
         ("", None) => Turns::newest(&app, id).await?,
@@ -52,6 +53,7 @@ pub(crate) async fn page(
     // A page that ends with the newest item goes on with it.
     let is_end = turns.newer.is_none() && turns.turns.last().is_none_or(|last| last.newer_items.is_none());
     let live = is_end.then(|| live_path(id, &turns));
+    let is_empty = turns.turns.is_empty();
     let turns = render(&app, turns, id).await?;
     let body = html! {
         (thread_bar(id, ""))
@@ -60,6 +62,7 @@ pub(crate) async fn page(
             (facts(&thread))
             (origin(&thread, size))
             @if app.write { (changes(&thread)) }
+            @if is_empty { p.empty { "This thread has no turns. " a href={ "/threads/" (id) "/lines" } { "Its log" } " has all that it contains." } }
             div #turns { (turns) }
         }
     };
@@ -84,10 +87,9 @@ pub(crate) struct TurnsParams {
 /// More turns, as a part of a page.
 pub(crate) async fn turns(
     State(app): State<Arc<ViewerApp>>,
-    Path(id): Path<String>,
-    Query(params): Query<TurnsParams>,
+    PageThread(id): PageThread,
+    UrlQuery(params): UrlQuery<TurnsParams>,
 ) -> Result<Html<String>, PageError> {
-    let id = thread_id(&id)?;
     let cursor = Cursor::from(params.cursor);
     let turns = if params.direction == "newer" {
         Turns::after(&app, id, cursor).await?
@@ -116,7 +118,7 @@ fn more(id: ThreadId, cursor: Option<&Cursor>, direction: &str) -> Markup {
 fn origin(thread: &StoredThread, size: u64) -> Markup {
     html! {
         p.origin {
-            span { (bytes(size)) }
+            span { "log of " (size_text(size)) }
             @if let Some(source) = thread.forked_from_id {
                 a href={ "/threads/" (source) } { "forked from " (source) }
                 a href={ "/compare?a=" (source) "&b=" (thread.id) } { "compare with it" }

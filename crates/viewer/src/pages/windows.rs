@@ -3,21 +3,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 use selvedge_history::opens_turn;
-use selvedge_protocol::{Compacted, EventMsg, RolloutItem, RolloutLine, Timestamp};
+use selvedge_protocol::{Compacted, EventMsg, RolloutItem, RolloutLine, ThreadId, Timestamp};
 use selvedge_transcript::html::{thousands, time, title};
-use selvedge_transcript::rich_text;
+use selvedge_transcript::{rich_text, size_text};
 
 use crate::app::ViewerApp;
 use crate::chart::{ChartBar, curve};
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
 use crate::line_scan::scan_lines;
-use crate::turn_view::bytes;
-use crate::url::thread_id;
+use crate::page_thread::PageThread;
 
 /// How many of the newest compactions are shown.
 const MAX_WINDOWS: usize = 100;
@@ -28,8 +27,10 @@ const MAX_POINTS: usize = 400;
 /// How much of a summary is shown, in bytes.
 const MAX_SUMMARY: usize = 16 << 10;
 
-pub(crate) async fn page(State(app): State<Arc<ViewerApp>>, Path(id): Path<String>) -> Result<Html<String>, PageError> {
-    let id = thread_id(&id)?;
+pub(crate) async fn page(
+    State(app): State<Arc<ViewerApp>>,
+    PageThread(id): PageThread,
+) -> Result<Html<String>, PageError> {
     let thread = app.store().read_thread(id).await?;
     let mut windows = WindowHistory::default();
     scan_lines(&app, id, |position, line| windows.see(position, line)).await?;
@@ -48,9 +49,9 @@ pub(crate) async fn page(State(app): State<Arc<ViewerApp>>, Path(id): Path<Strin
             h2 { "Compactions" }
             @if windows.compactions.is_empty() { p.empty { "The context was never compacted." } }
             @if windows.forgotten > 0 { p.dim { (windows.forgotten) " older compactions are not shown." } }
-            @for compaction in &windows.compactions { (compaction.render()) }
+            @for compaction in &windows.compactions { (compaction.render(id)) }
             @if windows.forgotten + windows.compactions.len() > 0 {
-                p.dim { "Since then the model has got " (items(windows.items)) " of " (bytes(windows.item_bytes)) "." }
+                p.dim { "Since then the model has got " (items(windows.items)) " (" (size_text(windows.item_bytes)) ")." }
             }
         }
     };
@@ -59,6 +60,8 @@ pub(crate) async fn page(State(app): State<Arc<ViewerApp>>, Path(id): Path<Strin
 
 /// The size of the context at one response of the model.
 struct TokenPoint {
+    /// The number of the response, and of its turn, both counted from 1. Old threads have no events of turns: then the turn is 0.
+    response: u64,
     turn: u64,
     tokens: u64,
     is_after_compaction: bool,
@@ -66,7 +69,8 @@ struct TokenPoint {
 
 impl TokenPoint {
     fn bar(&self) -> ChartBar {
-        ChartBar { label: format!("turn {}", self.turn), value: self.tokens, href: None }
+        let turn = if self.turn > 0 { format!(", turn {}", self.turn) } else { String::new() };
+        ChartBar { label: format!("response {}{turn}", self.response), value: self.tokens, href: None }
     }
 }
 
@@ -85,16 +89,16 @@ struct CompactionFacts {
 }
 
 impl CompactionFacts {
-    fn render(&self) -> Markup {
+    fn render(&self, id: ThreadId) -> Markup {
         html! {
             article.item.compaction id={ "line-" (self.position) } {
                 p.label {
                     @match self.window { Some(number) => { "window " (number) " begins" }, None => "a window begins" }
                     @if let Some(at) = self.at { " · " (time(at)) }
-                    " · line " (self.position)
+                    " · " a href={ "/threads/" (id) "/lines?position=" (self.position) } { "line " (self.position) }
                 }
                 p {
-                    "Removed " (items(self.items)) " of " (bytes(self.item_bytes)) ". "
+                    "Removed " (items(self.items)) " (" (size_text(self.item_bytes)) "). "
                     @match self.kept {
                         Some(kept) => { "Kept " (items(kept)) ", summary included." },
                         None => "Kept the messages of the user and the summary.",
@@ -117,6 +121,7 @@ struct WindowHistory {
     items: u64,
     item_bytes: u64,
     is_compacted: bool,
+    responses: u64,
     limit: Option<u64>,
     points: VecDeque<TokenPoint>,
     compactions: VecDeque<CompactionFacts>,
@@ -126,7 +131,9 @@ struct WindowHistory {
 impl WindowHistory {
     fn caption(&self) -> String {
         let window = self.limit.map(|limit| format!(" with a window of {}", thousands(limit))).unwrap_or_default();
-        format!("Tokens in the context{window}, by response of the model")
+        let compactions =
+            if self.compactions.is_empty() { "" } else { ", with a dashed line where the context was compacted" };
+        format!("Tokens in the context{window}, by response of the model{compactions}")
     }
 
     fn see(&mut self, position: u64, line: &RolloutLine) {
@@ -175,7 +182,9 @@ impl WindowHistory {
         self.limit = info.model_context_window.or(self.limit);
         let Some(tokens) = info.last_token_usage.as_ref().and_then(|usage| usage.total_tokens) else { return };
         let is_after_compaction = std::mem::take(&mut self.is_compacted);
-        self.points.push_back(TokenPoint { turn: self.turn, tokens, is_after_compaction });
+        self.responses += 1;
+        let (response, turn) = (self.responses, self.turn);
+        self.points.push_back(TokenPoint { response, turn, tokens, is_after_compaction });
         if self.points.len() > MAX_POINTS {
             self.points.pop_front();
         }

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
-use selvedge_protocol::{RolloutItem, RolloutLine, Timestamp, WorldState, WorldStatePatch, WorldStateRecord};
+use selvedge_protocol::{RolloutItem, RolloutLine, ThreadId, Timestamp, WorldState, WorldStatePatch, WorldStateRecord};
 use selvedge_transcript::html::{diff, time, title};
+use selvedge_transcript::size_text;
 
 use crate::app::ViewerApp;
 use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
 use crate::line_scan::scan_lines;
+use crate::page_thread::PageThread;
 use crate::readable::readable;
-use crate::turn_view::bytes;
-use crate::url::thread_id;
 
 /// How many of the newest records are shown.
 const MAX_RECORDS: usize = 100;
@@ -34,8 +34,10 @@ struct WorldChange {
     diff: String,
 }
 
-pub(crate) async fn page(State(app): State<Arc<ViewerApp>>, Path(id): Path<String>) -> Result<Html<String>, PageError> {
-    let id = thread_id(&id)?;
+pub(crate) async fn page(
+    State(app): State<Arc<ViewerApp>>,
+    PageThread(id): PageThread,
+) -> Result<Html<String>, PageError> {
     let thread = app.store().read_thread(id).await?;
     let mut history = WorldHistory::default();
     scan_lines(&app, id, |position, line| history.see(position, line)).await?;
@@ -47,7 +49,7 @@ pub(crate) async fn page(State(app): State<Arc<ViewerApp>>, Path(id): Path<Strin
             p.dim { "What the agent told the model about its environment, and how it changed." }
             @if changes.is_empty() { p.empty { "This thread has no record of a world state." } }
             @if forgotten > 0 { p.dim { (forgotten) " older records are not shown." } }
-            @for change in &changes { (render(change)) }
+            @for change in &changes { (render(id, change)) }
         }
     };
     Ok(layout(title(&thread), &body))
@@ -113,14 +115,14 @@ fn difference(before: &str, after: &str) -> String {
     config.diff_lines(before, after).unified_diff().context_radius(2).to_string()
 }
 
-fn render(change: &WorldChange) -> Markup {
+fn render(id: ThreadId, change: &WorldChange) -> Markup {
     let shown = change.diff.len().min(MAX_DIFF);
     let end = (0..=shown).rev().find(|end| change.diff.is_char_boundary(*end)).unwrap_or_default();
     html! {
         article.item.world id={ "line-" (change.position) } {
-            p.label { (change.what) @if let Some(at) = change.at { " · " (time(at)) } " · line " (change.position) }
+            p.label { (change.what) @if let Some(at) = change.at { " · " (time(at)) } " · " a href={ "/threads/" (id) "/lines?position=" (change.position) } { "line " (change.position) } }
             @if !change.diff.is_empty() { (diff(&change.diff[..end])) }
-            @if end < change.diff.len() { p.cut { (bytes((change.diff.len() - end) as u64)) " more are not shown." } }
+            @if end < change.diff.len() { p.cut { (size_text((change.diff.len() - end) as u64)) " more are not shown." } }
         }
     }
 }

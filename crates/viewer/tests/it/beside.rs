@@ -37,10 +37,11 @@ async fn compactions_say_what_they_kept_and_removed() {
         let page = viewer.page(&format!("/threads/{}/windows", thread.id)).await;
         compactions.extend(texts(&page, ".compaction > p:not(.label)"));
         assert_eq!(all(&page, "svg[role=img] polyline").len(), 1);
+        assert!(texts(&page, ".ends span:first-child").iter().all(|first| first.starts_with("response 1")));
         assert_eq!(all(&page, "svg .mark").len(), all(&page, ".compaction").len(), "a mark for each compaction");
     }
     assert!(
-        compactions.contains(&"Removed 9 items of 3.5 kB. Kept 5 items, summary included.".to_owned()),
+        compactions.contains(&"Removed 9 items (3.46 KiB). Kept 5 items, summary included.".to_owned()),
         "{compactions:?}"
     );
 }

@@ -148,7 +148,7 @@ async fn an_item_of_any_size_is_shown_by_its_beginning_and_its_end() {
     let item = format!("#turn-{turn}-item-{number}");
     let text: String = all(&page, &item)[0].text().collect();
     assert!(text.contains("begin-001000") && text.contains("end-001000") && text.contains("bytes are not shown here"));
-    assert!(text.contains("4.1 MB of this item are not shown here"), "{}", &text[text.len() - 300..]);
+    assert!(text.contains("3.97 MiB of this item are not shown here"), "{}", &text[text.len() - 300..]);
     let more = bounded(&viewer, &link(&page, &format!("{item} .cut a[href*='/item?']")).unwrap()).await;
     assert!(more.body.len() > 500_000 && more.text().contains("end-001000"));
     assert!(bounded(&viewer, &format!("/threads/{id}/context")).await.text().contains("end-001500"));
@@ -160,7 +160,7 @@ async fn an_item_of_any_size_is_shown_by_its_beginning_and_its_end() {
     };
     let mut known = sizes(&log);
     known.extend(sizes(&bounded(&viewer, &link(&log, "a[rel=next]").unwrap()).await.page()));
-    assert!(known.iter().any(|size| size.contains("4.1 MB")), "{known:?}");
+    assert!(known.iter().any(|size| size.contains("4.00 MiB")), "{known:?}");
 }
 
 #[tokio::test]
@@ -209,6 +209,20 @@ async fn a_reader_scrolls_through_a_huge_turn_and_it_grows() {
     browser.value("window.first = document.querySelector('.turn .item'); window.first.scrollIntoView({ behavior: 'instant' }); window.top_ = window.first.getBoundingClientRect().top");
     browser.wait("document.querySelector('.turn .item') !== window.first");
     assert!(browser.value("Math.abs(window.first.getBoundingClientRect().top - window.top_)").as_f64().unwrap() < 2.0);
+
+    // Links to an item show it, also when older items come.
+    for (place, width) in [("item=907".to_owned(), 1100), (format!("item=907#turn-{turn}-item-907"), 390)] {
+        browser.size(width, 800);
+        browser.open(&format!("http://{}/", viewer.host));
+        browser.open(&format!("http://{}/threads/{id}?turn={turn}&{place}", viewer.host));
+        browser.wait(&format!("({shown})[0] < 850"));
+        browser.shows("document.querySelector(':target').id", format!("turn-{turn}-item-907"));
+        let below_bar = "document.querySelector(':target').getBoundingClientRect().top - \
+                         document.querySelector('nav.bar').getBoundingClientRect().bottom";
+        let below = browser.value(below_bar).as_f64().unwrap();
+        assert!((0.0..200.0).contains(&below), "{place}: {below}");
+    }
+    browser.size(1100, 800);
 
     // A link to an item, also one that only a script sees; and from there in both directions, without a gap.
     browser.open(&format!("http://{}/threads/{id}#turn-{turn}-item-800", viewer.host));

@@ -9,6 +9,7 @@ mod beside;
 mod browser;
 mod browser_tests;
 mod huge_turn;
+mod named;
 mod recordings;
 mod style;
 mod support;

@@ -85,7 +85,7 @@ async fn damage_is_marked_beside_a_text_of_any_size_and_the_log_tells_its_size()
     assert_eq!(all(&page, ".damaged-here").len(), 1);
     let log = viewer.page(&format!("/threads/{id}/lines")).await;
     let huge: Vec<String> = all(&log, "article").iter().map(|entry| entry.text().collect()).collect();
-    let huge = huge.iter().find(|text| text.contains("20.0 M")).unwrap();
+    let huge = huge.iter().find(|text| text.contains("20.0 MiB")).unwrap();
     assert!(huge.contains("more are not shown here") && huge.len() < 100_000, "{huge:.500}");
     let json = viewer.get(&format!("/api/v1/threads/{id}/lines")).await.json();
     let line = json["items"].as_array().unwrap().iter().find(|line| line["left_out"] != 0).unwrap();
@@ -138,4 +138,21 @@ async fn a_context_that_is_too_large_is_shown_from_its_end() {
     let refused = viewer.get(&format!("/api/v1/threads/{id}/context")).await;
     assert_eq!(refused.status, 413);
     assert!(refused.json()["error"].as_str().unwrap().contains("more than"), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn the_parts_of_a_message_stand_apart_in_what_the_model_sees() {
+    let viewer = TestViewer::empty().await;
+    let id = a_thread(&viewer, &["first"]).await;
+    edit(&viewer, |lines| {
+        let at = lines.iter().position(|line| line.contains("input_text")).unwrap();
+        let (start, _) = lines[at].split_once("\"content\":[").unwrap();
+        let (_, end) = lines[at].rsplit_once(']').unwrap();
+        let parts = r#"{"type":"input_text","text":"one"},{"type":"input_image","image_url":"data:,"},{"type":"input_text","text":"two"}"#;
+        lines[at] = format!("{start}\"content\":[{parts}]{end}");
+    });
+    let page = viewer.page(&format!("/threads/{id}/context")).await;
+    let parts = all(&page, ".item.context:has(.attachment) > :not(.label)");
+    let texts: Vec<String> = parts.iter().map(|part| part.text().collect::<String>().trim().to_owned()).collect();
+    assert_eq!(texts, ["one", "input image", "two"]);
 }

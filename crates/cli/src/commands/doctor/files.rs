@@ -14,7 +14,7 @@ use crate::progress::ProgressLine;
 use crate::render::sanitize::sanitize;
 use crate::wiring::{Diagnosis, DiagnosisProgress, Finding, FindingKind, RepairStep, Severity};
 
-/// How many files with too wide permissions are listed one by one. A home that was copied has them by the thousand.
+/// How many files whose permissions were restricted are listed one by one. A home that was copied has them by the thousand.
 const MAX_LISTED: usize = 3;
 
 /// Checks the files of some threads, or of all if `threads` is `None`.
@@ -33,57 +33,57 @@ pub(crate) fn fault_count(diagnosis: &Diagnosis) -> usize {
     diagnosis.findings.iter().filter(|finding| finding.severity == Severity::Fault).count()
 }
 
-/// Prints the findings, grouped by file.
+/// Prints the findings: faults by file, then notices by kind. Of many notices of one kind, the first one is an example.
 pub(crate) fn print_findings(diagnosis: &Diagnosis, app: &mut App<'_>) -> Result<()> {
     let mut by_path: BTreeMap<&Path, Vec<&Finding>> = BTreeMap::new();
-    let mut wide = Vec::new();
+    let mut by_kind: BTreeMap<FindingKind, Vec<&Finding>> = BTreeMap::new();
     for finding in &diagnosis.findings {
-        match finding.kind {
+        match finding.severity {
             // Permissions are a matter of the whole home. They would hide the damage if they were listed with each file.
-            FindingKind::WideMode | FindingKind::WritableByAll => wide.push(finding),
-            _ => by_path.entry(&finding.path).or_default().push(finding),
+            Severity::Fault if finding.kind != FindingKind::WritableByAll => {
+                by_path.entry(&finding.path).or_default().push(finding);
+            }
+            _ => by_kind.entry(finding.kind).or_default().push(finding),
         }
     }
     for (path, findings) in by_path {
         writeln!(app.out, "{}", sanitize(&path.display().to_string()))?;
         findings.into_iter().try_for_each(|finding| print_finding(finding, app))?;
     }
-    print_wide_modes(&wide, app)
+    by_kind.values().try_for_each(|findings| print_kind(findings, app))?;
+    if by_kind.values().any(|findings| findings.len() > 1) {
+        writeln!(app.out, "{}", app.out.paint().dim("--json lists each of them"))?;
+    }
+    Ok(())
 }
 
 fn print_finding(finding: &Finding, app: &mut App<'_>) -> Result<()> {
-    let paint = app.out.paint();
-    let kind = match finding.severity {
-        Severity::Notice => paint.dim(finding.kind),
-        _ => paint.bad(finding.kind),
-    };
-    writeln!(app.out, "  {kind}{}: {}", location(finding), sanitize(&finding.detail))?;
-    writeln!(app.out, "    {}", paint.dim(sanitize(finding.remedy)))?;
+    writeln!(app.out, "  {}{}: {}", kind(finding, app), location(finding), sanitize(&finding.detail))?;
+    writeln!(app.out, "    {}", app.out.paint().dim(sanitize(finding.remedy)))?;
     Ok(())
 }
 
-/// Prints files and directories that other users can read or write, and counts them if they are many.
-fn print_wide_modes(findings: &[&Finding], app: &mut App<'_>) -> Result<()> {
-    let paint = app.out.paint();
-    let is_fault = |finding: &&&Finding| finding.severity == Severity::Fault;
-    // Faults first, so that they are among those that are listed.
-    let (faults, notices): (Vec<&&Finding>, Vec<&&Finding>) = findings.iter().partition(is_fault);
-    for finding in faults.iter().chain(&notices).take(MAX_LISTED) {
-        writeln!(app.out, "{}", sanitize(&finding.path.display().to_string()))?;
-        let kind = match finding.severity {
-            Severity::Notice => paint.dim(finding.kind),
-            _ => paint.bad(finding.kind),
-        };
-        writeln!(app.out, "  {kind}: {}", sanitize(&finding.detail))?;
+/// Prints the findings of one kind as one: how many they are, and the first of them.
+fn print_kind(findings: &[&Finding], app: &mut App<'_>) -> Result<()> {
+    let [first, rest @ ..] = findings else { return Ok(()) };
+    let (path, is_one) = (first.path.display().to_string(), rest.is_empty());
+    if is_one {
+        writeln!(app.out, "{}", sanitize(&path))?;
+        return print_finding(first, app);
     }
-    if findings.len() > MAX_LISTED {
-        let more = findings.len() - MAX_LISTED;
-        writeln!(app.out, "and {more} more files and directories that other users may read or write")?;
-    }
-    if let Some(first) = faults.first().or(notices.first()) {
-        writeln!(app.out, "    {}", paint.dim(sanitize(first.remedy)))?;
-    }
+    let (count, kind, at) = (findings.len(), kind(first, app), location(first));
+    writeln!(app.out, "{kind}, {count} times, for example {}{at}: {}", sanitize(&path), sanitize(&first.detail))?;
+    writeln!(app.out, "    {}", app.out.paint().dim(sanitize(first.remedy)))?;
     Ok(())
+}
+
+/// Returns the kind of a finding in the colour of its severity.
+fn kind(finding: &Finding, app: &App<'_>) -> String {
+    let paint = app.out.paint();
+    match finding.severity {
+        Severity::Notice => paint.dim(finding.kind),
+        _ => paint.bad(finding.kind),
+    }
 }
 
 /// Returns the line and the byte range of a finding, as far as they are known.
