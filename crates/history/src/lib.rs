@@ -129,5 +129,5 @@ pub use token_budget::{TokenBudget, TokenBudgetForm};
 pub use truncation::{InvalidOutputLimit, OutputLimit};
 pub use turn_events::{is_conversation, opens_turn};
 pub use turn_format::{TurnFormat, answered_call, shown_call};
-pub use turns::{KeptItems, OpenTurnView, TurnProjection, apply_view};
+pub use turns::{KeptItems, TurnProjection, apply_view};
 pub use world_state::WorldStateTracker;

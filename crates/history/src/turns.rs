@@ -18,5 +18,5 @@ mod sequence;
 mod tests;
 mod view;
 
-pub use projection::{KeptItems, OpenTurnView, TurnProjection};
+pub use projection::{KeptItems, TurnProjection};
 pub use view::apply_view;

@@ -112,7 +112,7 @@ impl RolloutReader {
     /// few of the lines.
     ///
     /// Of a long line, `skip` gets the beginning first: at least 4 KiB, without a newline at the end. If it returns `true`, the rest is
-    /// not kept in memory; else it is asked again with more of the line.
+    /// not kept in memory; else it is asked again with more of the line. A line that is skipped is never reported as too long.
     #[must_use]
     pub fn skipping(mut self, skip: fn(&[u8]) -> bool) -> Self {
         self.set_skip(skip);
@@ -233,7 +233,6 @@ impl RolloutReader {
     /// Consumes a line of which `len` bytes were read, and returns its range.
     fn pass_over(&mut self, mut len: usize) -> Result<Range<u64>> {
         // The rest of the line needs no memory: each block is consumed before the next is read.
-        self.number += 1;
         let start = self.offset;
         loop {
             let ended = self.buffer[self.start + len - 1] == b'\n';
@@ -249,6 +248,7 @@ impl RolloutReader {
                 break;
             }
         }
+        self.number += 1;
         Ok(start..self.offset)
     }
 }

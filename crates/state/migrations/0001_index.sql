@@ -54,7 +54,8 @@ CREATE TABLE threads (
     record         TEXT    NOT NULL,
     is_resumable   INTEGER NOT NULL,               -- whether a tail can be folded onto it
     is_incomplete  INTEGER NOT NULL,               -- whether a base is missing or short
-    tail           TEXT                            -- where the turns can be told further, as JSON
+    tail           TEXT,                           -- where the turns can be told further, as JSON
+    scan_id        INTEGER NOT NULL                -- a number of the last scan of the whole history
 ) STRICT;
 CREATE INDEX threads_by_created ON threads (created_at, id);
 CREATE INDEX threads_by_updated ON threads (updated_at, id);

@@ -73,8 +73,8 @@ pub(crate) const MAX_STATE_TEXT: usize = 32 << 10;
 /// How many times as many items a turn has to have as are read of it, so that they are read one by one.
 pub(crate) const SINGLE_READS: usize = 4;
 
-/// How many indexers of open turns are kept at most. Each takes memory for every item of its turn, and none for its texts.
-pub(crate) const KEPT_INDEXERS: usize = 8;
+/// How many indexers of open turns pause at most. Each takes memory for every item of its turn, and for the texts of the newest ones.
+pub(crate) const PAUSED_INDEXERS: usize = 8;
 
 /// How many of the most recently changed files a refresh stats. Logs grow where they grew last; every further file makes each
 /// refresh slower, and a change that this misses is found by the next update.

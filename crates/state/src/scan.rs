@@ -2,13 +2,13 @@
 
 use selvedge_history::{ActivityFold, ActivityFoldState, MetadataFold, ThreadActivity};
 use selvedge_protocol::log::Entry;
-use selvedge_protocol::{RolloutLine, SegmentId, StoredThread};
-use selvedge_rollout::{FileStamp, HistoryEntry, HomeFiles, ResolvedHistory, RolloutFile, RolloutReader};
+use selvedge_protocol::{RolloutLine, SegmentId, StoredThread, ThreadId};
+use selvedge_rollout::{FileStamp, HistoryEntry, HomeFiles, ResolvedHistory, RolloutFile, RolloutReader, now};
 
 use crate::error::Result;
 use crate::indexed_prefix::IndexedPrefix;
-use crate::open_turns::OpenTurnScan;
-use selvedge_history::turn_index::{KeptSizes, TurnIndexer, TurnResumePoint, TurnRows, TurnSink};
+use crate::open_turns::{OpenTurnScan, ScannedLines};
+use selvedge_history::turn_index::{KeptSizes, TurnIndexer, TurnRows, TurnSink};
 
 /// The result of a scan.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct ScannedThread {
     pub(crate) stamp: FileStamp,
     /// How far the newest segment was read.
     pub(crate) prefix: IndexedPrefix,
+    /// A number of the scan of the whole history to which everything here goes back.
+    pub(crate) scan_id: i64,
     /// Whether the next scan can read only what was appended.
     pub(crate) is_resumable: bool,
     /// The other segments of the history's chain, oldest first, and last one that is missing if there is such. Empty if only
@@ -41,7 +43,7 @@ pub(crate) fn scan(files: &HomeFiles, resolved: &ResolvedHistory, sink: &mut imp
     // The first attempt hands on turns and items early to bound memory. That is right for nearly every thread. Only a line that changes
     // what was handed on already makes a second attempt necessary, which keeps everything until the end.
     let scanned = scan_whole(files, resolved, Some(KeptSizes::default()), sink)?;
-    if !scanned.turns.affects_earlier_turns {
+    if !scanned.turns.affects_earlier_turns && !scanned.turns.changes_handed_items {
         return Ok(scanned);
     }
     sink.restart_thread();
@@ -106,6 +108,7 @@ fn scan_whole(
         thread: fold.into_thread(),
         stamp,
         prefix,
+        scan_id: new_scan_id(),
         is_resumable,
         bases: bases.chain(missing).collect(),
         inherited_ends,
@@ -123,32 +126,37 @@ pub(crate) struct ResumableThread {
     pub(crate) thread: StoredThread,
     /// How many files its history is in.
     pub(crate) parts: usize,
-    /// How far the newest file was read.
-    pub(crate) prefix: IndexedPrefix,
-    pub(crate) resume_point: TurnResumePoint,
+    pub(crate) lines: ScannedLines,
     pub(crate) activity: ThreadActivity,
     pub(crate) activity_state: ActivityFoldState,
 }
 
-/// Reads what was appended to a file, and folds it onto what the index knows. `kept` is the scan of the open turn that was kept. Returns
+/// Reads what was appended to a file, and folds it onto what the index knows. `paused` is the scan of the open turn that can go on. Returns
 /// `None` if an appended line changes the meaning of lines before it, so that the whole history has to be read; and the scan of the turn that
 /// is open now, if it can go on.
 pub(crate) fn scan_tail(
     file: &RolloutFile,
     known: &ResumableThread,
-    kept: Option<OpenTurnScan>,
+    paused: Option<OpenTurnScan>,
     sink: &mut impl TurnSink,
 ) -> Result<Option<(ScannedThread, Option<OpenTurnScan>)>> {
-    let kept = kept.map(|kept| (kept.prefix.end, kept.indexer));
+    let paused = paused.map(|paused| (paused.lines.prefix.end, paused.indexer));
     // As for a whole scan, the first attempt bounds memory.
     let resumed = [Some(KeptSizes::default()), None].into_iter().map(|kept| {
-        let indexer = TurnIndexer::resume(&known.resume_point, known.parts.saturating_sub(1), kept);
-        (known.resume_point.byte, indexer)
+        let indexer = TurnIndexer::resume(&known.lines.resume_point, known.parts.saturating_sub(1), kept);
+        (known.lines.resume_point.byte, indexer)
     });
-    for (from, indexer) in kept.into_iter().chain(resumed) {
+    let mut read_in_vain = 0;
+    for (from, indexer) in paused.into_iter().chain(resumed) {
         match scan_tail_from(file, known, from, indexer, sink)? {
-            TailScan::Scanned(scanned) => return Ok(Some(*scanned)),
-            TailScan::AffectsEarlierTurns => sink.restart_thread(),
+            TailScan::Scanned(mut scanned) => {
+                scanned.0.bytes_read += read_in_vain;
+                return Ok(Some(*scanned));
+            }
+            TailScan::ChangesHandedItems { bytes_read } => {
+                read_in_vain += bytes_read;
+                sink.restart_thread();
+            }
             TailScan::Impossible => break,
         }
     }
@@ -159,7 +167,9 @@ pub(crate) fn scan_tail(
 enum TailScan {
     Scanned(Box<(ScannedThread, Option<OpenTurnScan>)>),
     /// Lines changed what was handed on already.
-    AffectsEarlierTurns,
+    ChangesHandedItems {
+        bytes_read: u64,
+    },
     /// The whole history has to be read.
     Impossible,
 }
@@ -180,9 +190,8 @@ fn scan_tail_from(
     //   turns:              └── projected again ─────────────────────▶
     //   record, activity:                        └── folded ─────────▶
     let stamp = FileStamp::read(&file.path)?;
-    let thread_id = known.thread.id;
-    let mut prefix = known.prefix;
-    let mut activity = ActivityFold::resume(thread_id, known.activity.clone(), known.activity_state.clone());
+    let mut prefix = known.lines.prefix;
+    let mut activity = ActivityFold::resume(known.thread.id, known.activity.clone(), known.activity_state.clone());
     let appended_at = prefix.end;
     let last_part = known.parts.saturating_sub(1);
     let mut fold = MetadataFold::resume(known.thread.clone());
@@ -213,16 +222,20 @@ fn scan_tail_from(
         Some(turns) => (turns, Some(indexer)),
         None => (indexer.finish(last_part, prefix.end, sink), None),
     };
-    if turns.affects_earlier_turns {
-        return Ok(TailScan::AffectsEarlierTurns);
+    let Some(resume_point) = turns.resume_point.filter(|_| !turns.affects_earlier_turns) else {
+        return Ok(TailScan::Impossible);
+    };
+    if turns.changes_handed_items {
+        return Ok(TailScan::ChangesHandedItems { bytes_read });
     }
-    let Some(resume_point) = turns.resume_point else { return Ok(TailScan::Impossible) };
-    let open = open.map(|indexer| OpenTurnScan { thread_id, path: file.path.clone(), resume_point, prefix, indexer });
+    let (path, lines) = (file.path.clone(), ScannedLines { resume_point, prefix, ..known.lines });
+    let open = open.map(|indexer| OpenTurnScan { path, lines, indexer });
     let (activity, activity_state) = activity.finish();
     let scanned = ScannedThread {
         thread: fold.into_thread(),
         stamp,
         prefix,
+        scan_id: known.lines.scan_id,
         is_resumable: true,
         bases: Vec::new(),
         inherited_ends: Vec::new(),
@@ -233,6 +246,13 @@ fn scan_tail_from(
         bytes_read,
     };
     Ok(TailScan::Scanned(Box::new((scanned, open))))
+}
+
+/// Returns a number that no other scan has.
+fn new_scan_id() -> i64 {
+    // The last bits of an id are random.
+    let id = ThreadId::new(now()).as_uuid().as_u128();
+    i64::from_ne_bytes((id as u64).to_ne_bytes())
 }
 
 fn is_head(line: &RolloutLine) -> bool {

@@ -14,7 +14,7 @@ use crate::error::{IndexError, Result};
 use crate::index::StateIndex;
 use crate::indexed_prefix::IndexedPrefix;
 use crate::limits::{BATCH_BYTES, BATCH_TEXT_BYTES, BATCH_THREADS, QUEUED_BATCHES, SCANNERS};
-use crate::open_turns::OpenTurnCache;
+use crate::open_turns::{OpenTurnCache, ScannedLines};
 use crate::paths::home_relative;
 use crate::plan::ScanJob;
 use crate::record::read_record;
@@ -160,12 +160,12 @@ impl Scanner {
         };
         // Stamps are taken before the lines are read: if a file grows in between, the next plan finds another stamp.
         let segments = segment_rows(&self.cached_home, &self.files, job.thread_id);
-        let kept = self.open_turns.take(job.thread_id, &newest.path, &known.resume_point, &known.prefix);
+        let paused = self.open_turns.take(&newest.path, &known.lines);
         let scanned =
-            segments.and_then(|segments| Ok((segments, scan_tail(newest, &known, kept, &mut self.collector)?)));
+            segments.and_then(|segments| Ok((segments, scan_tail(newest, &known, paused, &mut self.collector)?)));
         match scanned {
             Ok((segments, Some((scanned, open)))) if !self.refers_to_earlier_turns(job.thread_id, &scanned.turns) => {
-                // If these rows are not written after all, the kept scan is ahead of the index, and is not used.
+                // If these rows are not written after all, the scan is ahead of the index, and does not go on.
                 open.into_iter().for_each(|open| self.open_turns.put(open));
                 let path = home_relative(self.cached_home.home(), &newest.path).unwrap_or_default();
                 let archived = newest.archived;
@@ -235,7 +235,7 @@ async fn load_resumable_thread(
     prefix: IndexedPrefix,
 ) -> Result<Option<ResumableThread>> {
     let sql = "SELECT record, name, archived, path, tail, (SELECT count(part) FROM bases WHERE thread_id = threads.id), \
-        counts, fold FROM threads JOIN activities ON thread_id = threads.id WHERE id = ?";
+        counts, fold, scan_id FROM threads JOIN activities ON thread_id = threads.id WHERE id = ?";
     let row = sqlx::query(sql).bind(thread_id.as_uuid()).fetch_optional(&database.readers).await?;
     let Some(row) = row else { return Ok(None) };
     let resume_point: Option<&str> = row.try_get(4)?;
@@ -245,7 +245,8 @@ async fn load_resumable_thread(
     let (counts, state) = (serde_json::from_str(row.try_get(6)?), serde_json::from_str(row.try_get(7)?));
     let (Ok(activity), Ok(activity_state)) = (counts, state) else { return Ok(None) };
     let thread = read_record(&row, None)?;
-    Ok(Some(ResumableThread { thread, parts, prefix, resume_point, activity, activity_state }))
+    let lines = ScannedLines { thread_id, scan_id: row.try_get(8)?, resume_point, prefix };
+    Ok(Some(ResumableThread { thread, parts, lines, activity, activity_state }))
 }
 
 /// Returns whether lines that were appended refer to turns before them.

@@ -29,7 +29,8 @@ impl StateIndex {
     /// running.
     ///
     /// Reads the turns of the page from the log, and the lines that were appended since the last update. A segment that was
-    /// created since the last update is not seen. While a turn of more than 16 MiB is open, the page is that of the last update.
+    /// created since the last update is not seen. While a turn of more than 16 MiB is open, the page is that of the last update, as
+    /// long as at most 1 MiB was appended since.
     ///
     /// `None` if the index cannot determine the page, so that the whole log has to be read:
     ///

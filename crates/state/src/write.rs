@@ -115,7 +115,7 @@ async fn store_thread_rows(connection: &mut SqliteConnection, batch: &[&ThreadUp
     // Without the names: these are copied from the table `names`.
     let columns = "INSERT INTO threads (id, created_at, updated_at, recency_at, archived, preview_folded, source, \
         model_provider, model, cwd, cwd_key, git_branch, git_repository, forked_from_id, parent_id, path, record, \
-        is_resumable, is_incomplete, tail) ";
+        is_resumable, is_incomplete, tail, scan_id) ";
     let conflict = " ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, updated_at = excluded.updated_at, \
         recency_at = excluded.recency_at, archived = excluded.archived, preview_folded = excluded.preview_folded, \
         source = excluded.source, model_provider = excluded.model_provider, model = excluded.model, cwd = excluded.cwd, \
@@ -123,7 +123,7 @@ async fn store_thread_rows(connection: &mut SqliteConnection, batch: &[&ThreadUp
         git_branch = excluded.git_branch, git_repository = excluded.git_repository, \
         forked_from_id = excluded.forked_from_id, parent_id = excluded.parent_id, path = excluded.path, record = excluded.record, \
         is_resumable = excluded.is_resumable, \
-        is_incomplete = excluded.is_incomplete, tail = excluded.tail";
+        is_incomplete = excluded.is_incomplete, tail = excluded.tail, scan_id = excluded.scan_id";
     insert_rows(connection, columns, conflict, &rows, |mut row, (update, record, tail)| {
         let ScannedThread { thread, is_resumable, is_incomplete, .. } = &update.scanned;
         let git = thread.git.as_ref();
@@ -147,7 +147,8 @@ async fn store_thread_rows(connection: &mut SqliteConnection, batch: &[&ThreadUp
             .push_bind(record)
             .push_bind(is_resumable)
             .push_bind(is_incomplete)
-            .push_bind(tail);
+            .push_bind(tail)
+            .push_bind(update.scanned.scan_id);
     })
     .await
 }

@@ -67,6 +67,10 @@ impl PostgresHost {
         while end > 0 {
             let start = end.saturating_sub(size);
             let block = self.bytes(connection, place, start..end).await?;
+            if block.is_empty() {
+                end = start;
+                continue;
+            }
             size = (size * 2).min(BLOCK.end.max(size));
             let Some(first) = first_line(start, &block) else {
                 size = size.max(end - start) * 2;

@@ -155,7 +155,7 @@ fn scan_all(lines: &StoredLines) -> Result<ScannedRows> {
             has_later_heads |= pushed.has_later_heads;
         }
         let turns = indexer.finish(last_part, end, &mut blocks);
-        if !turns.affects_earlier_turns {
+        if !turns.affects_earlier_turns && !turns.changes_handed_items {
             return Ok(ScannedRows { turns, blocks: blocks.finish(), has_later_heads });
         }
     }
@@ -166,10 +166,17 @@ fn scan_all(lines: &StoredLines) -> Result<ScannedRows> {
 fn scan_new(lines: &StoredLines, before: &StoredProjection) -> Result<Option<ScannedRows>> {
     let Some(point) = before.resume_point else { return Ok(None) };
     let last_part = lines.parts().len() - 1;
-    let (mut indexer, mut blocks) =
-        (TurnIndexer::resume(&point, last_part, Some(KeptSizes::default())), BlockCollector::default());
-    let PushedLines { end, has_later_heads } = push_lines(lines, last_part, point.byte, &mut indexer, &mut blocks)?;
-    let turns = indexer.finish(last_part, end, &mut blocks);
+    let scan = |kept| -> Result<ScannedRows> {
+        let (mut indexer, mut blocks) = (TurnIndexer::resume(&point, last_part, kept), BlockCollector::default());
+        let PushedLines { end, has_later_heads } = push_lines(lines, last_part, point.byte, &mut indexer, &mut blocks)?;
+        let turns = indexer.finish(last_part, end, &mut blocks);
+        Ok(ScannedRows { turns, blocks: blocks.finish(), has_later_heads })
+    };
+    let mut found = scan(Some(KeptSizes::default()))?;
+    if found.turns.changes_handed_items {
+        found = scan(None)?;
+    }
+    let turns = &found.turns;
     if turns.affects_earlier_turns || turns.resume_point.is_none() {
         return Ok(None);
     }
@@ -182,7 +189,7 @@ fn scan_new(lines: &StoredLines, before: &StoredProjection) -> Result<Option<Sca
             return Ok(None);
         }
     }
-    Ok(Some(ScannedRows { turns, blocks: blocks.finish(), has_later_heads }))
+    Ok(Some(found))
 }
 
 /// What is known of lines that were added.

@@ -10,10 +10,6 @@ use super::rows::{BytePosition, ItemBytes, ItemNumber, ItemRow, TurnResumePoint,
 use crate::projected_turn::{ProjectedTurn, TurnRestart};
 use crate::turns::{KeptItems, TurnProjection};
 
-/// After how many bytes of lines closed turns are drained, and items of the open turn released. This bounds the memory that a long thread
-/// takes.
-const DRAIN_BYTES: u64 = 4 << 20;
-
 /// The rows of a thread's turns: of all of them, or of those from a resume point on.
 #[derive(Clone, Debug)]
 pub struct TurnRows {
@@ -26,9 +22,11 @@ pub struct TurnRows {
     pub turns: Vec<TurnRow>,
     /// Where the next scan can resume. `None` if it has to read the whole thread.
     pub resume_point: Option<TurnResumePoint>,
-    /// Whether lines changed turns before these, or items that the sink has already. The rows are wrong then, and the thread has to be
-    /// read again with unbounded memory.
+    /// Whether lines changed turns before these. The rows are wrong then, and the thread has to be read again from its beginning.
     pub affects_earlier_turns: bool,
+    /// Whether lines changed turns or items that the sink had already. The rows are wrong then, and the same lines have to be read again by an
+    /// indexer that keeps everything.
+    pub changes_handed_items: bool,
     /// The ids of turns to which the lines refer and that are not among these rows. If there is such a turn before these, the lines may
     /// have changed it. Empty if the whole thread was read.
     pub unresolved_turn_ids: Vec<TurnId>,
@@ -39,7 +37,7 @@ pub trait TurnSink {
     /// Takes items of a turn. `turn_index` is how many turns are before it, `first_item` how many of its items are before these.
     fn take_items(&mut self, turn_index: u64, first_item: u64, items: &[TurnItem]);
 
-    /// Drops all turns of the current thread, because the scan starts again from its first line.
+    /// Drops what it got since the scan of the current thread began, because that starts again.
     fn restart_thread(&mut self);
 }
 
@@ -90,13 +88,15 @@ pub struct KeptSizes {
     pub waiting_items: usize,
     /// The same limit for these items as `bytes`.
     pub waiting_bytes: u64,
+    /// After how many bytes of lines closed turns and items are handed to the sink. This bounds the memory that a long thread takes.
+    pub handed_after: u64,
 }
 
 impl Default for KeptSizes {
-    /// 32 items in 1 MiB, or 512 in 4 MiB if the first of them waits. An item and the event that shows the same are next to each other,
+    /// 32 items in 1 MiB, or 512 in 4 MiB if the first of them waits; after each 4 MiB. An item and the event that shows the same are next to each other,
     /// and so are a call and its output, unless the call runs in the background.
     fn default() -> Self {
-        Self { items: 32, bytes: 1 << 20, waiting_items: 512, waiting_bytes: 4 << 20 }
+        Self { items: 32, bytes: 1 << 20, waiting_items: 512, waiting_bytes: 4 << 20, handed_after: 4 << 20 }
     }
 }
 
@@ -180,7 +180,7 @@ impl TurnIndexer {
         }
         self.next += 1;
         self.bytes_since_drain += len;
-        if self.kept.is_some() && self.bytes_since_drain > DRAIN_BYTES {
+        if self.kept.is_some_and(|kept| self.bytes_since_drain > kept.handed_after) {
             self.drain(sink);
         }
     }
@@ -197,7 +197,14 @@ impl TurnIndexer {
         self.bytes_since_drain = 0;
         let closed = if self.is_resumed { Vec::new() } else { self.projection.drain_closed() };
         self.add_drained(closed, sink);
+        self.drain_before_open(sink);
         self.release(sink);
+    }
+
+    /// Hands all turns before the open one to the sink, if that depends on none of them.
+    fn drain_before_open(&mut self, sink: &mut impl TurnSink) {
+        let closed = self.projection.drain_before_open();
+        self.add_drained(closed, sink);
     }
 
     fn add_drained(&mut self, closed: Vec<ProjectedTurn>, sink: &mut impl TurnSink) {
@@ -207,18 +214,15 @@ impl TurnIndexer {
         }
     }
 
-    /// Hands all items to the sink of which it is not expected that a line still changes them.
+    /// Hands all items of the open turn to the sink of which it is not expected that a line still changes them. The turns before are drained.
     fn release(&mut self, sink: &mut impl TurnSink) {
         let (Some(kept), Some(last)) = (self.kept, self.lines.last().copied()) else { return };
         let behind = |bytes: u64| {
             let first = (last.part, last.end.saturating_sub(bytes));
             self.first + self.lines.partition_point(|line| (line.part, line.start) < first) as u64
         };
-        let KeptSizes { items, bytes, waiting_items, waiting_bytes } = kept;
+        let KeptSizes { items, bytes, waiting_items, waiting_bytes, .. } = kept;
         let kept = KeptItems { items, from: behind(bytes), waiting_items, waiting_from: behind(waiting_bytes) };
-        // The sink gets the items in their order.
-        let closed = self.projection.drain_before_open();
-        self.add_drained(closed, sink);
         self.projection.release_items(&kept, |turn, first, items| sink.take_items(turn, first, items));
     }
 
@@ -226,26 +230,20 @@ impl TurnIndexer {
     /// open, or it depends on others, or the last line is torn. The rows that it returns next, and those of [`Self::finish`] then, are of the
     /// turns from the open one on.
     pub fn pause(&mut self, last_part: usize, end: u64, sink: &mut impl TurnSink) -> Option<TurnRows> {
-        let (unresolved_turn_ids, affects_earlier_turns) = self.references();
-        if affects_earlier_turns || !self.is_resumed {
+        let references = self.references();
+        if references.affects_earlier_turns || references.changes_handed_items || !self.is_resumed {
             return None;
         }
+        self.drain_before_open(sink);
         self.release(sink);
         let open = self.projection.independent_open_turn()?;
-        let (restart, lines, released) = (open.first_line(), open.lines.clone(), open.released_items());
+        let (restart, lines, released) = (open.first_line, open.lines, open.released_items);
         let resume_point = Some(self.resume_point(&open.restart, last_part, end)?);
-        let row = self.row(open.turn(), &lines, &restart, open.is_self_contained(), open.item_lines())?;
-        sink.take_items(restart.turns, released as u64, open.turn().items.get(released..).unwrap_or_default());
+        let row = self.row(open.turn, &lines, &restart, open.is_self_contained, open.item_lines.into_iter())?;
+        sink.take_items(restart.turns, released as u64, open.turn.items.get(released..).unwrap_or_default());
         let mut turns = std::mem::take(&mut self.turns);
         turns.push(TurnRow { is_last: true, ..row });
-        let rows = TurnRows {
-            first_turn: self.first_turn,
-            first_item: self.first_item,
-            turns,
-            resume_point,
-            affects_earlier_turns,
-            unresolved_turn_ids,
-        };
+        let rows = TurnRows { turns, resume_point, ..references };
         (self.first_turn, self.first_item) = (restart.turns, released as u64);
         // Lines before the turn are needed no more.
         let earlier = usize::try_from(lines.start.saturating_sub(self.first)).unwrap_or(0).min(self.lines.len());
@@ -254,24 +252,31 @@ impl TurnIndexer {
         self.shared.retain(|position| *position >= self.first);
         // A reader of the lines to come counts them from 1 again.
         self.last_range = LastRange::default();
+        // What everything was kept for is over.
+        self.kept.get_or_insert_default();
         Some(rows)
     }
 
-    /// Returns the ids of turns to which the lines refer and that are not here, and whether the lines changed what the sink has already.
-    fn references(&self) -> (Vec<TurnId>, bool) {
+    /// Returns to what else the lines refer, with no rows.
+    fn references(&self) -> TurnRows {
         let unresolved = self.projection.unresolved_turn_ids();
-        let affects_earlier_turns = self.projection.affects_earlier_turns()
-            || self.projection.have_released_items_changed()
-            || unresolved.iter().any(|id| self.drained.contains(id));
-        let unresolved_turn_ids = if self.is_resumed { unresolved.iter().cloned().collect() } else { Vec::new() };
-        (unresolved_turn_ids, affects_earlier_turns)
+        TurnRows {
+            first_turn: self.first_turn,
+            first_item: self.first_item,
+            turns: Vec::new(),
+            resume_point: None,
+            affects_earlier_turns: self.projection.affects_earlier_turns(),
+            changes_handed_items: self.projection.have_released_items_changed()
+                || unresolved.iter().any(|id| self.drained.contains(id)),
+            unresolved_turn_ids: if self.is_resumed { unresolved.iter().cloned().collect() } else { Vec::new() },
+        }
     }
 
     /// Returns the rows. `end` is the end, exclusive, of the last line of the last part that has its newline.
     #[must_use]
     pub fn finish(mut self, last_part: usize, end: u64, sink: &mut impl TurnSink) -> TurnRows {
         // Both are known only now: any line, also the last one, can refer to an earlier turn.
-        let (unresolved_turn_ids, affects_earlier_turns) = self.references();
+        let references = self.references();
         // Before the projection is finished, which closes the last turn.
         let resume_point = self.projection.restart().and_then(|restart| self.resume_point(&restart, last_part, end));
         for turn in std::mem::take(&mut self.projection).finish_projected() {
@@ -280,14 +285,7 @@ impl TurnIndexer {
         if let Some(last) = self.turns.last_mut() {
             last.is_last = true;
         }
-        TurnRows {
-            first_turn: self.first_turn,
-            first_item: self.first_item,
-            turns: self.turns,
-            resume_point,
-            affects_earlier_turns,
-            unresolved_turn_ids,
-        }
+        TurnRows { turns: self.turns, resume_point, ..references }
     }
 
     /// Returns the resume point, if a reader can start there: all its lines are in the last part, which is the only segment that

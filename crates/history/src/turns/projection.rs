@@ -172,19 +172,31 @@ impl TurnProjection {
 
     /// Returns the open turn, if a projection can resume where it begins: no line to come needs an earlier turn then, as far as the
     /// lines so far tell.
-    #[must_use]
-    pub fn independent_open_turn(&self) -> Option<OpenTurnView<'_>> {
-        let draft = self.turns.open.as_ref()?;
-        let restart = self.restart().filter(|restart| restart.turns == draft.restart.turns)?;
+    pub(crate) fn independent_open_turn(&self) -> Option<OpenTurnView<'_>> {
+        let (draft, restart) = (self.turns.open.as_ref()?, self.restart_of_open_turn()?);
         // As if the turn ended with the last line.
         let end = if draft.is_explicit { draft.end.unwrap_or(self.end) } else { self.end };
-        Some(OpenTurnView { draft, restart, lines: draft.restart.position..end.max(draft.restart.position) })
+        Some(OpenTurnView {
+            turn: &draft.turn,
+            first_line: draft.restart,
+            restart,
+            lines: draft.restart.position..end.max(draft.restart.position),
+            released_items: draft.released,
+            is_self_contained: !draft.has_cross_turn_edits,
+            item_lines: draft.item_lines().collect(),
+        })
     }
 
-    /// Removes and returns all closed turns if there is an [`independent_open_turn`](Self::independent_open_turn). Late lines are reported as
-    /// by [`Self::drain_closed`].
+    /// Returns where a projection can begin with the open turn.
+    fn restart_of_open_turn(&self) -> Option<TurnRestart> {
+        let open = self.turns.open.as_ref()?;
+        self.restart().filter(|restart| restart.turns == open.restart.turns)
+    }
+
+    /// Removes and returns all closed turns if a turn is open, and a projection could begin with it. Late lines are reported as by
+    /// [`Self::drain_closed`].
     pub fn drain_before_open(&mut self) -> Vec<ProjectedTurn> {
-        let count = if self.independent_open_turn().is_some() { self.turns.closed.len() } else { 0 };
+        let count = if self.restart_of_open_turn().is_some() { self.turns.closed.len() } else { 0 };
         self.turns.drain_closed(count)
     }
 
@@ -1137,50 +1149,28 @@ fn search_text(query: &str, action: Option<&Value>) -> String {
 }
 
 /// The open turn of a projection, while that goes on.
-#[derive(Clone, Debug)]
-pub struct OpenTurnView<'a> {
-    draft: &'a TurnDraft,
+#[derive(Debug)]
+pub(crate) struct OpenTurnView<'a> {
+    /// The turn as far as it is known, with empty texts in the items that were [released](TurnProjection::release_items).
+    pub(crate) turn: &'a Turn,
+    /// Where its first line is.
+    pub(crate) first_line: TurnRestart,
     /// Where a projection of the turn and of the lines to come can begin.
-    pub restart: TurnRestart,
+    pub(crate) restart: TurnRestart,
     /// Its lines so far.
-    pub lines: Range<u64>,
-}
-
-impl OpenTurnView<'_> {
-    /// Returns the turn as far as it is known, with empty texts in its [released](TurnProjection::release_items) items.
-    #[must_use]
-    pub fn turn(&self) -> &Turn {
-        &self.draft.turn
-    }
-
-    /// Returns where its first line is.
-    #[must_use]
-    pub fn first_line(&self) -> TurnRestart {
-        self.draft.restart
-    }
-
-    /// Returns how many of its first items were released.
-    #[must_use]
-    pub fn released_items(&self) -> usize {
-        self.draft.released
-    }
-
-    /// Returns whether the turn depends only on its own lines so far, and no other turn on them.
-    #[must_use]
-    pub fn is_self_contained(&self) -> bool {
-        !self.draft.has_cross_turn_edits
-    }
-
-    /// Returns the ranges of lines of its items, as [`ProjectedTurn::item_lines`] has them.
-    pub fn item_lines(&self) -> impl Iterator<Item = &Range<u64>> {
-        self.draft.item_lines()
-    }
+    pub(crate) lines: Range<u64>,
+    /// How many of its first items were released.
+    pub(crate) released_items: usize,
+    /// Whether the turn depends only on its own lines so far, and no other turn on them.
+    pub(crate) is_self_contained: bool,
+    /// The ranges of lines of its items, as [`ProjectedTurn::item_lines`] has them.
+    pub(crate) item_lines: Vec<&'a Range<u64>>,
 }
 
 /// Which of the newest items of a turn are [kept](TurnProjection::release_items).
 #[derive(Clone, Copy, Debug)]
 pub struct KeptItems {
-    /// At most so many items are kept.
+    /// At most so many items are kept, unless one waits.
     pub items: usize,
     /// Only items that begin at this line or later are kept.
     pub from: u64,
@@ -1195,10 +1185,11 @@ fn waits(item: &TurnItem) -> bool {
     let status = match &item.content {
         ItemContent::CommandExecution { status, .. }
         | ItemContent::FileChange { status, .. }
-        | ItemContent::ToolCall { status, .. } => Some(*status),
-        _ => None,
+        | ItemContent::ToolCall { status, .. } => *status,
+        // Most items of other kinds get no output, although they could.
+        _ => return false,
     };
-    status == Some(ItemStatus::InProgress) || lacks_output(item)
+    status == ItemStatus::InProgress || lacks_output(item)
 }
 
 /// Returns whether the output of its call adds something to an item: if no event tells it.

@@ -6,7 +6,7 @@ use selvedge_protocol::{RolloutItem, RolloutLine, TurnItem};
 use serde_json::{Value, json};
 
 use crate::recordings;
-use crate::released_items::{index_in_steps, release_after_each_line};
+use crate::released_items::{bytes, index_in_steps, items, release_after_each_line};
 use crate::story::{
     aborted, agent_event, assistant, compacted, complete, completed_item, event, fragment, item, lines, rolled_back,
     started, time, turn, turn_context, user, user_event,
@@ -125,8 +125,9 @@ fn drain_after_each_line(lines: &[RolloutLine]) -> Result<bool, TestCaseError> {
 fn check(lines: &[RolloutLine]) -> Result<(usize, usize, bool), TestCaseError> {
     for kept in [1, 3] {
         release_after_each_line(lines, kept)?;
-        index_in_steps(lines, kept, kept)?;
+        index_in_steps(lines, kept, items(kept))?;
     }
+    index_in_steps(lines, 4, bytes(400))?;
     Ok((rebuild_each_turn(lines)?, resume_everywhere(lines)?, drain_after_each_line(lines)?))
 }
 

@@ -72,9 +72,10 @@ struct StoredRows {
 impl StoredRows {
     /// Replaces everything from the first turn and item of `rows` on. Returns whether the lines of `rows` do not concern earlier turns.
     fn apply(&mut self, rows: TurnRows, items: HandedItems) -> bool {
-        let TurnRows { first_turn, first_item, turns, resume_point, affects_earlier_turns, unresolved_turn_ids } = rows;
+        let TurnRows { first_turn, first_item, turns, resume_point, unresolved_turn_ids, .. } = rows;
+        let (affects_earlier_turns, changes_handed_items) = (rows.affects_earlier_turns, rows.changes_handed_items);
         let mut earlier = self.rows.iter().take_while(|row| row.turn_index < first_turn);
-        if affects_earlier_turns || earlier.any(|row| unresolved_turn_ids.contains(&row.id)) {
+        if affects_earlier_turns || changes_handed_items || earlier.any(|row| unresolved_turn_ids.contains(&row.id)) {
             return false;
         }
         self.rows.retain(|row| row.turn_index < first_turn);
@@ -98,9 +99,19 @@ fn push(indexer: &mut TurnIndexer, lines: &[RolloutLine], from: usize, to: usize
     start
 }
 
+/// Keeps so many items, or two more if one waits.
+pub(crate) fn items(items: usize) -> KeptSizes {
+    KeptSizes { items, bytes: u64::MAX, waiting_items: items + 2, waiting_bytes: u64::MAX, handed_after: u64::MAX }
+}
+
+/// Keeps the items in so many bytes, or in twice as many if one waits, and hands on the others as soon as there are as many again.
+pub(crate) fn bytes(bytes: u64) -> KeptSizes {
+    let unlimited = usize::MAX;
+    KeptSizes { items: unlimited, bytes, waiting_items: unlimited, waiting_bytes: bytes * 2, handed_after: bytes }
+}
+
 /// Indexes more and more lines, with an indexer that goes on as long as it can. Returns how often it went on.
-pub(crate) fn index_in_steps(lines: &[RolloutLine], step: usize, items: usize) -> Result<usize, TestCaseError> {
-    let kept = KeptSizes { items, bytes: u64::MAX, waiting_items: items + 2, waiting_bytes: u64::MAX };
+pub(crate) fn index_in_steps(lines: &[RolloutLine], step: usize, kept: KeptSizes) -> Result<usize, TestCaseError> {
     let mut stored = StoredRows::default();
     let mut paused: Option<(usize, TurnIndexer)> = None;
     let mut continued = 0;
@@ -148,7 +159,7 @@ fn items_of_recorded_turns_are_handed_on_while_the_turn_is_open() {
     for thread in recordings::folders().iter().flat_map(|folder| recordings::threads_of(folder)) {
         threads += 1;
         whole += usize::from(release_after_each_line(&thread.lines, 4).unwrap());
-        continued += index_in_steps(&thread.lines, 2, 4).unwrap();
+        continued += index_in_steps(&thread.lines, 2, items(4)).unwrap();
     }
     assert!(whole * 10 > threads * 8, "{whole} of {threads}");
     assert!(continued > threads * 5, "{continued} times for {threads}");
@@ -181,7 +192,7 @@ fn a_line_that_changes_a_released_item_is_reported() {
         let story = [vec![started("a"), user_event("q"), early], said(0), vec![late.clone()], said(10)];
         let lines = lines(story.concat());
         assert!(!release_after_each_line(&lines, 1).unwrap(), "{late:?}");
-        index_in_steps(&lines, 1, 1).unwrap();
+        index_in_steps(&lines, 1, items(1)).unwrap();
         // As long as enough is kept, nothing that is kept is wrong.
         let lines = &lines[..13];
         assert!(release_after_each_line(lines, 20).unwrap(), "{late:?}");

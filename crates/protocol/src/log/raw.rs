@@ -45,7 +45,7 @@ pub enum RawContent {
 }
 
 impl RawEntry {
-    /// Returns how many bytes of the range are not here, because texts were shortened.
+    /// Returns how many bytes of the range are not here, because texts were shortened. 0 if they are those of the range.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         (self.range.end - self.range.start).saturating_sub(self.bytes.len() as u64)
@@ -152,25 +152,29 @@ impl<R: BufRead> RawReader<R> {
     fn fill_short(&mut self) -> io::Result<bool> {
         let Some(shortener) = &mut self.shortener else { return Ok(false) };
         let mut len = 0;
-        loop {
+        let is_complete = loop {
             let bytes = match self.source.fill_buf() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 bytes => bytes?,
             };
             let end = memchr::memchr(b'\n', bytes).map(|at| at + 1);
             let read = end.unwrap_or(bytes.len());
-            shortener.push(&bytes[..read]);
+            // Of a line that is too long, nothing more is needed.
+            if len <= MAX_LINE_BYTES as u64 {
+                shortener.push(&bytes[..read]);
+            }
             self.source.consume(read);
             len += read as u64;
             if end.is_some() || read == 0 {
-                break;
+                break end.is_some();
             }
-        }
-        let line = shortener.take_line();
+        };
+        let mut line = shortener.take_line();
         let start = self.offset;
         self.offset += len;
         if len > MAX_LINE_BYTES as u64 {
-            let content = RawContent::Damage { kind: DamageKind::TooLong, is_complete: true };
+            line.bytes.truncate(LONG_LINE_CHUNK_BYTES);
+            let content = RawContent::Damage { kind: DamageKind::TooLong, is_complete };
             self.ready.push_back(RawEntry { range: start..self.offset, bytes: line.bytes, content });
             return Ok(true);
         }
@@ -238,9 +242,12 @@ mod tests {
         };
         let long = "é\n\"".repeat(5_000);
         let torn = &line(&long)[..9_000];
+        let numbers = format!("{{\"n\":[{}0],\"a\"", "1234, ".repeat(1_000));
         let log = [
             format!("{}\n  \r\n{}\r\n{torn}{}\n", line(&long), line("x"), line(&long)),
             format!("{torn}\n{}{}junk {}\n\0\0", line(&long), line(&long), "y".repeat(9_000)),
+            // Behind a torn text, what is between two texts looks like a text.
+            format!("{{\"a\":\"torn{}\n{}\n{}", line("x").replace("{\"a\"", &numbers), line(&long), line(&long)),
         ];
         for (log, size) in log.iter().flat_map(|log| [1, 7, 1 << 16].map(|size| (log, size))) {
             let whole = read(log.as_bytes());
@@ -254,7 +261,7 @@ mod tests {
                 assert_eq!(short.bytes.len() as u64 + short.left_out(), whole.bytes.len() as u64);
                 assert!(short.left_out() == 0 || short.bytes.len() < 2_000);
             }
-            assert!(short.iter().filter(|entry| entry.left_out() > 15_000).count() >= 2);
+            assert!(short.iter().any(|entry| entry.left_out() > 15_000));
         }
     }
 

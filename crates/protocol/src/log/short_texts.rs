@@ -15,8 +15,10 @@ const BLOCK: usize = 1 << 16;
 /// How many times [`ShortTexts`] passes on the longest text of a line, before all further texts of the line become [shortest](MIN_TEXT).
 const LONG_TEXTS: usize = 8;
 
-/// The shortest that a text becomes. Names of members, kinds and ids are texts, too, and have to stay whole.
+/// The shortest that a text becomes. Names of members, kinds and ids are texts, too, and have to stay whole. At least half of it is left
+/// out at once, which is more than the note has, so that a text that was shortened is always shorter.
 const MIN_TEXT: usize = 256;
+const _: () = assert!(MIN_TEXT / 2 > 2 * (BEFORE_NUMBER.len() + AFTER_NUMBER.len()) + 20);
 
 /// How an image within a text begins, and how many bytes of images stay whole. Half of an image cannot be shown.
 const IMAGE: &[u8] = b"data:image/";
@@ -64,8 +66,9 @@ pub fn shorten_text(text: &mut String, max: usize) -> u64 {
 /// on the length of a text.
 ///
 /// A text of up to `max` bytes, and any of up to 256 bytes, stays whole. A longer one may be shortened, and has at most twice as many bytes
-/// then. The first few
-/// megabytes of images within texts stay whole. In a line with very many long texts, the later ones become shorter. Damage stays damage.
+/// then. The first few megabytes of images within texts stay whole. In a line with very many long texts, the later ones become shorter.
+/// Damage stays damage, and an intact line behind a torn one stays intact: where the bytes outside of texts are none of JSON, the rest of the line is
+/// passed on as it is.
 #[derive(Debug)]
 pub struct ShortTexts<R> {
     source: R,
@@ -86,9 +89,12 @@ pub(super) struct TextShortener {
     /// The text that is being read, if the position is within one, and the buffers of the last one.
     text: Option<TextState>,
     spare: TextState,
-    /// How many bytes of the line were passed on, and how many bytes of images may still stay whole.
+    /// How many bytes of the line were passed on.
     line: usize,
+    /// How many bytes of images may still stay whole, in all lines together.
     images: usize,
+    /// Whether the rest of the line is passed on as it is, because it is damaged.
+    is_damaged: bool,
 }
 
 /// A place at which bytes of a text were left out.
@@ -187,28 +193,42 @@ impl TextShortener {
     pub(super) fn new(max: usize) -> Self {
         let (out, cuts) = (Vec::new(), Vec::new());
         let spare = TextState::default();
-        Self { max: max.max(MIN_TEXT), out, cuts, text: None, spare, line: 0, images: IMAGE_BYTES }
+        let max = max.max(MIN_TEXT);
+        Self { max, out, cuts, text: None, spare, line: 0, images: IMAGE_BYTES, is_damaged: false }
     }
 
     /// Takes the line whose bytes were added, or the rest of it at the end of the log.
     pub(super) fn take_line(&mut self) -> ShortLine {
         // A text without an end is that of a torn line.
         self.end_text();
-        self.line = 0;
+        self.begin_line();
         ShortLine { bytes: std::mem::take(&mut self.out), cuts: std::mem::take(&mut self.cuts) }
     }
 
     /// Adds bytes.
     pub(super) fn push(&mut self, mut bytes: &[u8]) {
         while let Some(first) = bytes.first() {
+            if self.is_damaged {
+                let end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
+                self.out.extend_from_slice(&bytes[..end]);
+                if bytes[end - 1] == b'\n' {
+                    self.begin_line();
+                }
+                bytes = &bytes[end..];
+                continue;
+            }
             let Some(text) = &mut self.text else {
                 // Outside of texts: up to the next one, or the end of the line.
                 let end = memchr::memchr2(b'"', b'\n', bytes).map_or(bytes.len(), |at| at + 1);
+                if !bytes[..end].iter().all(|byte| is_outside_of_texts(*byte)) {
+                    self.is_damaged = true;
+                    continue;
+                }
                 self.out.extend_from_slice(&bytes[..end]);
                 self.line += end;
                 match bytes[end - 1] {
                     b'"' => self.begin_text(),
-                    b'\n' => self.line = 0,
+                    b'\n' => self.begin_line(),
                     _ => {}
                 }
                 bytes = &bytes[end..];
@@ -217,7 +237,7 @@ impl TextShortener {
             if *first == b'\n' {
                 // A text has no newline: the line is torn.
                 self.end_text();
-                self.line = 0;
+                self.begin_line();
                 self.out.push(b'\n');
                 bytes = &bytes[1..];
             } else if !text.escape.is_empty() {
@@ -243,6 +263,11 @@ impl TextShortener {
         }
     }
 
+    fn begin_line(&mut self) {
+        self.line = 0;
+        self.is_damaged = false;
+    }
+
     fn begin_text(&mut self) {
         let is_long = self.line > self.max.saturating_mul(LONG_TEXTS);
         let half = if is_long { MIN_TEXT } else { self.max } / 2;
@@ -260,9 +285,13 @@ impl TextShortener {
     /// between two calls.
     fn add(&mut self, mut bytes: &[u8]) {
         let is_escape = bytes.first() == Some(&b'\\');
+        let is_low_surrogate = is_escape && is_low_surrogate(bytes);
         let Some(text) = &mut self.text else { return };
         while !bytes.is_empty() {
-            let is_begun = |at: usize| !is_escape && bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
+            let is_begun = |at: usize| match is_escape {
+                true => at == 0 && is_low_surrogate,
+                false => bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80),
+            };
             if text.first.len() < IMAGE.len() {
                 let end = bytes.len().min(IMAGE.len() - text.first.len());
                 text.first.extend_from_slice(&bytes[..end]);
@@ -353,6 +382,18 @@ impl<R: Read> Read for ShortTexts<R> {
     }
 }
 
+/// Returns whether JSON has this byte outside of texts: in its structure, in numbers, and in `true`, `false` and `null`.
+const fn is_outside_of_texts(byte: u8) -> bool {
+    let is_structure = matches!(byte, b'{' | b'}' | b'[' | b']' | b',' | b':' | b'"' | b' ' | b'\t' | b'\r' | b'\n');
+    let is_number = matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'E');
+    is_structure || is_number || matches!(byte, b't' | b'r' | b'u' | b'e' | b'f' | b'a' | b'l' | b's' | b'n')
+}
+
+/// Returns whether an escape is the second half of a character that is divided into two. The halves stay together.
+fn is_low_surrogate(escape: &[u8]) -> bool {
+    matches!(escape, [_, b'u', b'd' | b'D', b'c'..=b'f' | b'C'..=b'F', ..])
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -418,6 +459,19 @@ mod tests {
         let torn = format!("{{\"a\":\"{}\n{{\"b\":1}}\n", "x".repeat(1_000));
         let out = short(&torn, 20, 100);
         assert!(out.len() < 150 && out.ends_with("\n{\"b\":1}\n"), "{out}");
+    }
+
+    #[test]
+    fn a_character_of_two_escapes_is_not_divided() {
+        let (high, low) = ("\\ud83d", "\\ude00");
+        for before in 100..170 {
+            let text = format!("{}{high}{low}{}{high}{low}{}", "x".repeat(before), "y".repeat(900), "z".repeat(before));
+            for block in [1, 5, 1 << 16] {
+                let out = short(&format!("{{\"a\":\"{text}\"}}"), 300, block);
+                let value: Value = serde_json::from_str(&out).unwrap();
+                assert!(bytes_left_out(value["a"].as_str().unwrap()).is_some());
+            }
+        }
     }
 
     #[test]

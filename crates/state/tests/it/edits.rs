@@ -40,8 +40,16 @@ async fn findings(home: &Home) -> Vec<String> {
     check.findings.into_iter().map(|finding| format!("{}: {finding:?}", finding.kind)).collect()
 }
 
+/// Expects an index to have the rows and words of one that is built from scratch.
+async fn is_as_rebuilt(home: &Home) {
+    assert_eq!(dump(&home.index_path()).await, rebuilt(home).await);
+    assert_eq!(findings(home).await, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_turn_that_stays_open_is_not_read_again_by_each_update() {
+    // More bytes than those after which items are handed on.
+    const TURN: u64 = 5 << 20;
     let home = Home::new();
     let (_, path) = home.legacy_thread();
     let call = |kind: &str| {
@@ -49,37 +57,65 @@ async fn a_turn_that_stays_open_is_not_read_again_by_each_update() {
         format!("{{\"timestamp\":\"{}\",\"type\":\"response_item\",\"payload\":{payload}}}\n", now())
     };
     let said = |number: u32| {
-        let text = format!("message {number} {}", "and more words ".repeat(40));
+        let text = format!("message {number} {}", "and more words ".repeat(600));
         event(&json!({"type": "agent_message", "message": text}))
     };
     let opened = event(&json!({"type": "task_started", "turn_id": "t"})) + &says("a question") + &call("function_call");
-    append(&path, &(opened + &(0..1_000).map(said).collect::<String>()));
+    append(&path, &(opened + &(0..600).map(said).collect::<String>()));
     let (index, other) = (home.index().await, home.index().await);
-    let whole = index.update(|_| {}).await.unwrap().bytes_read;
-    assert!(whole > 600_000);
+    assert!(index.update(|_| {}).await.unwrap().bytes_read > TURN);
+    // Returns how much was read besides what was appended.
     let update = async |index: &StateIndex, line: String| {
         append(&path, &line);
         let report = index.update(|_| {}).await.unwrap();
         assert_eq!((report.read_tail, report.read_whole), (1, 0));
-        assert_eq!(dump(&home.index_path()).await, rebuilt(&home).await);
-        assert_eq!(findings(&home).await, Vec::<String>::new());
         report.bytes_read - line.len() as u64
     };
     // The first update after the turn was opened projects it, and the others go on.
-    assert!(update(&index, said(1_001)).await > 600_000);
+    assert!(update(&index, said(1_001)).await > TURN);
     for number in 1_002..1_005 {
         assert_eq!(update(&index, said(number)).await, 0);
     }
+    is_as_rebuilt(&home).await;
     // What another process has indexed meanwhile is read, too.
     let by_other = said(1_006);
-    assert!(update(&other, by_other.clone()).await > 600_000);
+    assert!(update(&other, by_other.clone()).await > TURN);
     assert_eq!(update(&index, said(1_007)).await, by_other.len() as u64);
-    // A line that changes what was handed on long ago: everything is projected again, and the turn goes on then.
-    assert!(update(&index, call("function_call_output")).await > 600_000);
-    update(&index, said(1_008)).await;
-    assert_eq!(update(&index, said(1_009)).await, 0);
+    // A line that changes what was handed on long ago: the turn is projected again, first as before and then with everything, and goes on then.
+    assert!(update(&index, call("function_call_output")).await > 2 * TURN);
+    is_as_rebuilt(&home).await;
+    for number in 1_008..1_011 {
+        assert_eq!(update(&index, said(number)).await, 0);
+    }
+    is_as_rebuilt(&home).await;
     assert_eq!(update(&index, event(&json!({"type": "task_complete", "turn_id": "t"}))).await, 0);
-    assert_eq!(update(&index, event(&json!({"type": "task_started", "turn_id": "u"})) + &said(1_010)).await, 0);
+    assert_eq!(update(&index, event(&json!({"type": "task_started", "turn_id": "u"})) + &said(1_012)).await, 0);
+    is_as_rebuilt(&home).await;
+}
+
+#[tokio::test]
+async fn words_that_were_replaced_in_an_open_turn_do_not_come_back() {
+    for is_found_by_another in [false, true] {
+        let home = Home::new();
+        let (_, path) = home.legacy_thread();
+        let said = |text: &str| event(&json!({"type": "agent_message", "message": text}));
+        append(
+            &path,
+            &(event(&json!({"type": "task_started", "turn_id": "t"})) + &says("a question") + &said("secret")),
+        );
+        let (index, other) = (home.index().await, home.index().await);
+        index.update(|_| {}).await.unwrap();
+        append(&path, &said("later"));
+        assert_eq!(index.update(|_| {}).await.unwrap().read_tail, 1);
+        // The size and the last line stay the same.
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("secret", "xxxxxx")).unwrap();
+        let finds = if is_found_by_another { &other } else { &index };
+        assert_eq!(finds.update(|_| {}).await.unwrap().read_whole, 1);
+        append(&path, &said("latest"));
+        assert_eq!(index.update(|_| {}).await.unwrap().read_tail, 1);
+        is_as_rebuilt(&home).await;
+    }
 }
 
 #[tokio::test]

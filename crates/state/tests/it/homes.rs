@@ -169,6 +169,8 @@ pub(crate) async fn dump(path: &Path) -> Vec<String> {
             .fetch_all(&mut connection)
             .await
             .unwrap();
+        // Each scan has a number of its own.
+        let columns = columns.into_iter().filter(|column| column != "scan_id").collect::<Vec<_>>();
         let quoted = columns.iter().map(|column| format!("'{column}=' || quote({column})")).collect::<Vec<_>>();
         let sql = format!("SELECT concat_ws(' ', '{table}', {}) AS row FROM {table} ORDER BY 1", quoted.join(", "));
         let rows = sqlx::query(&sql).fetch_all(&mut connection).await.unwrap();

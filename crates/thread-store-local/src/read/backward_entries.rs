@@ -9,6 +9,7 @@ use selvedge_thread_store::Result;
 use selvedge_thread_store::implement::{RawEntryIter, entries_before};
 
 use super::raw_entries::{entries_from, read_at};
+use crate::error::stat;
 use crate::limits::BACKWARD_WINDOW_BYTES;
 
 /// Reads the entries of a file before an offset, the last one first. Texts of more than `max_text` bytes are shortened.
@@ -17,7 +18,8 @@ pub(crate) fn entries_back(file: &RolloutFile, before: u64, max_text: Option<usi
     if file.name.compressed {
         return Ok(Box::new(CompressedBackward { path, before, max_text, window: Vec::new() }));
     }
-    Ok(entries_before(move |range| read_at(path, range), before, max_text))
+    let end = before.min(stat(path)?.len());
+    Ok(entries_before(move |range| read_at(path, range), end, max_text))
 }
 
 /// Reads a compressed file backwards. It can be decompressed forward only. So each pass keeps a window: as many of the last

@@ -151,3 +151,47 @@ impl<F: Fn(Range<u64>) -> Result<Vec<u8>>> Read for BlockReader<F> {
 fn store_error(error: io::Error) -> StoreError {
     error.downcast().unwrap_or_else(|error| StoreError::backend("cannot read a segment", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment() -> Vec<u8> {
+        let line = |text: &str| {
+            format!(
+                "{{\"timestamp\":\"2026-11-21T09:08:56.680Z\",\"type\":\"event_msg\",\"payload\":{{\"a\":\"{text}\"}}}}\n"
+            )
+        };
+        let (short, long) = (line("b"), line(&"long ".repeat(500_000)));
+        [&*short, "\n \n", &long, "{\"torn", &short, "junk\n", &long, &short, "\0\0"].concat().into_bytes()
+    }
+
+    #[test]
+    fn entries_are_the_same_in_both_directions() {
+        let bytes = segment();
+        let index = |at: u64| usize::try_from(at).unwrap().min(bytes.len());
+        let read = |range: Range<u64>| Ok(bytes[index(range.start)..index(range.end)].to_vec());
+        let whole: Vec<RawEntry> = entries_from(read, 0, None).collect::<Result<_>>().unwrap();
+        assert_eq!(whole.iter().flat_map(|entry| entry.bytes.clone()).collect::<Vec<u8>>(), bytes);
+        for max_text in [None, Some(0), Some(10_000)] {
+            let forwards: Vec<RawEntry> = entries_from(read, 0, max_text).collect::<Result<_>>().unwrap();
+            let ranges = |entries: &[RawEntry]| entries.iter().map(|entry| entry.range.clone()).collect::<Vec<_>>();
+            assert_eq!(ranges(&forwards), ranges(&whole));
+            // Also from behind the end of the segment.
+            for before in [bytes.len() as u64, bytes.len() as u64 + (5 << 20)] {
+                let mut back: Vec<RawEntry> = entries_before(read, before, max_text).collect::<Result<_>>().unwrap();
+                back.reverse();
+                assert_eq!(back, forwards);
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_without_the_beginning_of_a_line_has_none() {
+        for (start, block, expected) in
+            [(0, "", None), (0, "a", Some(0)), (9, "a", None), (9, "a\n", None), (9, "a\nb", Some(2))]
+        {
+            assert_eq!(first_line(start, block.as_bytes()), expected);
+        }
+    }
+}

@@ -210,6 +210,12 @@ fn checksum_at(source: &dyn LineSource, part: usize, byte: u64) -> Result<u64> {
     Ok(checksum(&source.bytes(part, byte.saturating_sub(WINDOW)..byte)?))
 }
 
+/// Returns whether these are the bytes before the position. A position behind the end of a segment has none.
+fn has_checksum(source: &dyn LineSource, part: usize, byte: u64, expected: u64) -> Result<bool> {
+    let bytes = source.bytes(part, byte.saturating_sub(WINDOW)..byte)?;
+    Ok((byte == 0 || !bytes.is_empty()) && checksum(&bytes) == expected)
+}
+
 fn ordinal(entry: &RawEntry) -> Option<u64> {
     if let RawContent::Line(line) = &entry.content { line.ordinal() } else { None }
 }
@@ -258,7 +264,7 @@ impl PageStart {
             let is_last = part + 1 == source.parts().len();
             // In the newest segment a position may be after the last entry. For example, a reader was at the end of a
             // torn line of a cold thread, and now the thread has a writer again. There the checksum alone decides.
-            if (held.byte <= prefix.end || is_last) && checksum_at(source, part, held.byte)? == held.checksum {
+            if (held.byte <= prefix.end || is_last) && has_checksum(source, part, held.byte, held.checksum)? {
                 let SegmentPosition { byte, ordinal, checksum, .. } = held;
                 return Ok(Self { start: ResolvedPosition { part, byte, ordinal, checksum }, was_rewound: false });
             }
@@ -445,8 +451,12 @@ impl PageBuilder<'_> {
         // read.
         let mut window = self.source.bytes(part, from.saturating_sub(WINDOW)..from)?;
         for entry in self.source.entries(part, from, self.query.max_text)? {
-            let entry = clip(entry?, prefix.end);
-            let Some(entry) = entry else { break };
+            let mut entry = entry?;
+            if entry.left_out() > 0 && entry.range.end > prefix.end {
+                // It is cut at a byte of the segment.
+                entry.bytes = self.source.bytes(part, entry.range.clone())?;
+            }
+            let Some(entry) = clip(entry, prefix.end) else { break };
             let is_selected = self.is_selected(&entry.content);
             if is_selected && !self.has_room(entry.bytes.len()) {
                 return Ok(false);

@@ -151,13 +151,13 @@ async fn searched(app: &ViewerApp, filters: &ListFilters, threads: ThreadQuery) 
         found => found?,
     };
     // No text contains an id, and people search for those, too.
-    let named = match items.is_empty() {
+    let named = match items.is_empty() && query.threads.cursor.is_none() {
         true => threads_named(app, filters.q.trim()).await?,
         false => BTreeSet::new(),
     };
     let markup = html! {
         @if !named.is_empty() {
-            p.dim { "No text contains this, but the id or the name of a thread does:" }
+            p.dim { "Nothing found in texts. Threads with this name, or with an id that begins so:" }
             (matches(app, &named, |id| format!("/threads/{id}")).await?)
         } @else if items.is_empty() { p.empty { "Nothing found." } }
         @for hits in by_thread(&items) {
