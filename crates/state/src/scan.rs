@@ -183,7 +183,7 @@ fn scan_tail_from(
     sink: &mut impl TurnSink,
 ) -> Result<TailScan> {
     // Two positions matter. The resume point is where the turn begins that may still be open, and its lines are projected
-    // again, unless the indexer was kept. The end of the prefix is where appended lines begin, and only those are folded into the record:
+    // again, unless the indexer goes on. The end of the prefix is where appended lines begin, and only those are folded into the record:
     //
     //   ├── indexed turns ──┬── last turn ───────┬── appended lines ──▶
     //                       resume point         end of the prefix
