@@ -48,8 +48,7 @@ pub(crate) struct ScannedLines {
 impl OpenTurnCache {
     /// Takes the scan of a thread out, if it is one of this file, and of what the index knows of it.
     pub(crate) fn take(&self, path: &Path, known: &ScannedLines) -> Option<OpenTurnScan> {
-        let mut scans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = scans.iter().position(|scan| scan.lines.thread_id == known.thread_id)?;
+        let scan = self.remove(known.thread_id)?;
         let is_continued = |OpenTurnScan { path: scanned, lines, .. }: &OpenTurnScan| {
             let prefix = &lines.prefix;
             // Another process may have indexed more since.
@@ -58,7 +57,13 @@ impl OpenTurnCache {
                 && ScannedLines { prefix: known.prefix, ..*lines } == *known
                 && (*prefix == known.prefix || is_earlier())
         };
-        scans.remove(at).filter(is_continued)
+        Some(scan).filter(is_continued)
+    }
+
+    fn remove(&self, thread_id: ThreadId) -> Option<OpenTurnScan> {
+        let mut scans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = scans.iter().position(|scan| scan.lines.thread_id == thread_id)?;
+        scans.remove(at)
     }
 
     /// Adds a scan, and drops the one that was used longest ago if there are too many.

@@ -7,6 +7,7 @@ use selvedge_protocol::{RolloutLine, SortDirection, ThreadId};
 use selvedge_thread_store::{LineQuery, LineStart, StoreError};
 
 use crate::app::ViewerApp;
+use crate::turns::MAX_TEXT;
 
 /// The most bytes of the end of a log that are replayed: those since the last compaction. Texts that fit into a model are smaller by far; only
 /// many large images, or a thread that was never compacted and that no model could continue, are more.
@@ -17,9 +18,6 @@ pub(crate) const END_BYTES: usize = 1 << 20;
 
 /// How much of a log is read at a time, in bytes.
 const PAGE_BYTES: usize = 256 << 10;
-
-/// The longest text in a line of a context that is too large, in bytes. Of longer ones, pages show the beginning and the end.
-const MAX_TEXT: usize = 32 << 10;
 
 /// What the model sees, or the end of it.
 pub(crate) struct BoundedContext {

@@ -93,8 +93,8 @@ pub struct KeptSizes {
 }
 
 impl Default for KeptSizes {
-    /// 32 items in 1 MiB, or 512 in 4 MiB if the first of them waits; after each 4 MiB. An item and the event that shows the same are next to each other,
-    /// and so are a call and its output, unless the call runs in the background.
+    /// 32 items in 1 MiB, or 512 in 4 MiB if the first of them waits; after each 4 MiB. An item and the event that shows the same are next to
+    /// each other, and so are a call and its output, unless the call runs in the background.
     fn default() -> Self {
         Self { items: 32, bytes: 1 << 20, waiting_items: 512, waiting_bytes: 4 << 20, handed_after: 4 << 20 }
     }
@@ -119,7 +119,8 @@ struct LineLocation {
 
 impl TurnIndexer {
     /// Creates an indexer for a whole history. `kept` bounds memory, but results in wrong rows if a late line changes a turn or an
-    /// item that the sink has already ([`TurnRows::affects_earlier_turns`]). With `None`, everything is kept until the end.
+    /// item that the sink has already ([`TurnRows::affects_earlier_turns`], [`TurnRows::changes_handed_items`]). With `None`, everything is
+    /// kept until the end.
     #[must_use]
     pub fn whole(kept: Option<KeptSizes>) -> Self {
         Self::new(TurnProjection::new(), kept, 0)

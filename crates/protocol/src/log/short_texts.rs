@@ -275,10 +275,7 @@ impl TextShortener {
         for buffer in [&mut text.first, &mut text.before, &mut text.last, &mut text.escape, &mut text.character] {
             buffer.clear();
         }
-        let TextState { first, before, last, escape, character, .. } = text;
-        let (is_image, left_out, damage) = (false, 0, None);
-        let text = TextState { first, is_image, room: half, half, before, last, left_out, escape, character, damage };
-        self.text = Some(text);
+        self.text = Some(TextState { is_image: false, room: half, half, left_out: 0, damage: None, ..text });
     }
 
     /// Adds characters or one escape to the text. They are divided between two characters only, also if a character is divided

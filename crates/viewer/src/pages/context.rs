@@ -18,13 +18,11 @@ use crate::error::PageError;
 use crate::layout::{page as layout, thread_bar};
 use crate::page_thread::PageThread;
 use crate::readable::readable;
+use crate::turns::MAX_TEXT;
 use crate::url::UrlQuery;
 
 /// Items on a page.
 const LIMIT: usize = 200;
-
-/// How much of an item is shown, in bytes.
-const MAX_TEXT: usize = 32 << 10;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct ContextParams {
