@@ -170,10 +170,11 @@ impl fmt::Display for DirectoryPath {
 /// Parses a path of Windows: its root, and the names below it as they are written. `None` if it is no absolute path of
 /// Windows.
 fn parse_windows(text: &str) -> Option<(DirectoryRoot, Vec<&str>)> {
-    let path = match text.strip_prefix(r"\\").or_else(|| text.strip_prefix("//")) {
-        None => return parse_drive(text),
-        // A path that was escaped twice has more of them.
-        Some(path) => path.trim_start_matches('\\'),
+    // A path that was escaped twice has more backslashes. Behind two of them, Windows takes a slash for one, too.
+    let path = match (text.strip_prefix(r"\\"), text.strip_prefix("//")) {
+        (Some(path), _) => path.trim_start_matches(SLASHES),
+        (None, Some(path)) => path.trim_start_matches('\\'),
+        (None, None) => return parse_drive(text),
     };
     let (server, rest) = path.split_once(SLASHES).unwrap_or((path, ""));
     // The prefixes `\\?\` and `\\.\` say that a path goes to the system as it is. A drive or a share may follow them;

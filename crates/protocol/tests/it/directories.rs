@@ -172,6 +172,18 @@ fn a_filter_finds_what_is_below_and_nothing_beside() {
     assert!(!DirectoryFilter::new(&[CwdFilter::Under(String::new())]).matches("/a"), "an empty path is no directory");
 }
 
+#[test]
+fn slashes_behind_two_backslashes_are_backslashes() {
+    for (spelling, directory) in [
+        (r"\\/./C:", r"C:\"),
+        (r"\\/?/UNC/server/share", r"\\server\share"),
+        (r"\\/server/share", r"\\server\share"),
+        ("///wsl$/Ubuntu", "/wsl$/Ubuntu"),
+    ] {
+        assert_eq!((text(spelling).as_str(), key(spelling)), (directory, key(directory)), "{spelling}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
